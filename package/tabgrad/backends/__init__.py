@@ -1,0 +1,1 @@
+"""The executors: numpy (the definition), webgpu and wasm."""
