@@ -104,15 +104,17 @@ class Browser:
             head.append(line)
             if found := self.ready.search(line):
                 timer.cancel()
-                threading.Thread(target=self._drain, daemon=True).start()
+                self._drainer = threading.Thread(target=self._drain, daemon=True)
+                self._drainer.start()
                 return found[1]
         timer.cancel()
         raise Failure("the browser did not start:\n" + "".join(head[-20:]))
 
     def _drain(self) -> None:
         assert self.process.stderr
-        for _ in self.process.stderr:
-            pass  # a full pipe would stop the browser
+        with self.process.stderr:
+            for _ in self.process.stderr:
+                pass  # a full pipe would stop the browser
 
     def _listen(self) -> None:
         with contextlib.suppress(Exception):
@@ -165,6 +167,7 @@ class Browser:
             self.process.wait()
         with contextlib.suppress(Exception):
             self.socket.close()
+        self._drainer.join(5)
         shutil.rmtree(self.profile, ignore_errors=True)
 
     def __enter__(self) -> Browser:

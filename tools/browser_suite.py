@@ -27,6 +27,7 @@ from project import CACHE, ROOT, Failure, main  # noqa: E402
 from wheel import build_wheel  # noqa: E402
 
 TIMEOUT = 20 * 60  # seconds for one device
+PATIENCE = 180  # seconds for one test
 RAN = CACHE / "devices-that-ran.txt"
 
 
@@ -77,7 +78,7 @@ def run_device(job: Job, server: PageServer, browser: Browser | None, gpu: bool)
     follow = Follower()
     try:
         if browser:
-            done = server.run(browser, job, follow, TIMEOUT)
+            done = server.run(browser, job, follow, TIMEOUT, PATIENCE)
         else:
             done = run_in_node(job, follow, TIMEOUT, gpu)
     except Failure as failure:

@@ -61,38 +61,51 @@ class PageServer:
         self.server.__exit__()
 
     def run(
-        self, browser: Browser, job: Job, on_message: Callable[[dict], None], timeout: float
+        self,
+        browser: Browser,
+        job: Job,
+        on_message: Callable[[dict], None],
+        timeout: float,
+        patience: float = float("inf"),
     ) -> dict:
-        """Run ``job`` in a fresh page; every message but the last goes to ``on_message``."""
+        """Run ``job`` in a fresh page; every message but the last goes to ``on_message``.
+        ``patience`` is how many seconds may pass without one."""
         for path, _, _ in job.archives:
             self.server.pages[f"/archive/{path.name}"] = path.read_bytes()
         described = job.described("/pyodide/", lambda path: f"/archive/{path.name}")
         self.server.pages["/job/job.json"] = json.dumps(described).encode()
         browser.log.clear()
         browser.goto(self.server.url + "job/index.html")
-        end, heard = time.monotonic() + timeout, time.monotonic()
+        alive = spoke = time.monotonic()
+        end = alive + timeout
         while True:
-            try:
-                batch = self.messages.get(timeout=1)
-                heard = time.monotonic()
-            except queue.Empty:
-                batch = []
+            batch = self.receive()
+            now = time.monotonic()
+            alive = now if batch else alive
             for message in batch:
                 if "done" in message:
                     return message["done"]
-                on_message(message)
-            if reason := self.died(browser, heard, end):
-                log = "".join(f"\n  {line}" for line in browser.log[-30:])
-                raise Failure(f"{reason}; the browser's log:{log or ' (empty)'}")
+                if "alive" not in message:
+                    spoke = now
+                    on_message(message)
+            if browser.crashed or browser.process.poll() is not None:
+                reason = "the page crashed"
+            elif now - alive > SILENCE:
+                reason = f"the page has shown no sign of life for {SILENCE} s"
+            elif now - spoke > patience:
+                reason = f"the page is busy but has reported nothing for {patience:.0f} s"
+            elif now > end:
+                reason = f"the job took more than {timeout:.0f} s"
+            else:
+                continue
+            log = "".join(f"\n  {line}" for line in browser.log[-30:])
+            raise Failure(f"{reason}; the browser's log:{log or ' (empty)'}")
 
-    @staticmethod
-    def died(browser: Browser, heard: float, end: float) -> str:
-        now = time.monotonic()
-        if browser.crashed or browser.process.poll() is not None:
-            return "the page crashed"
-        if now - heard > SILENCE:
-            return f"the page has been silent for {SILENCE} s"
-        return "the job took too long" if now > end else ""
+    def receive(self) -> list[dict]:
+        try:
+            return self.messages.get(timeout=1)
+        except queue.Empty:
+            return []
 
 
 def node_command(job: Path, descriptor: int, gpu: bool) -> list[str]:

@@ -33,8 +33,13 @@ export async function runJob(loadPyodide, job, read, report) {
     // The import system has listed these folders already, and would not look again.
     pyodide.runPython("import importlib; importlib.invalidate_caches()");
     lap("packages");
-    await pyodide.runPythonAsync(job.before);
-    await pyodide.runPythonAsync(job.code, { filename: job.filename });
+    // After a fatal error of the interpreter the promise of a suspended run never settles.
+    const fatal = new Promise((_, reject) => (pyodide._api.on_fatal = reject));
+    const run = async () => {
+      await pyodide.runPythonAsync(job.before);
+      await pyodide.runPythonAsync(job.code, { filename: job.filename });
+    };
+    await Promise.race([run(), fatal]);
     lap("run");
     return { ok: true, times };
   } catch (error) {
