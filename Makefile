@@ -10,7 +10,7 @@ PRETTIER := node_modules/.bin/prettier --log-level warn --no-error-on-unmatched-
 PRETTY := "web/**/*.js" "site/**/*.{js,mjs}" "tools/**/*.{js,mjs}"
 RUFF_PATHS := package tests tools $(wildcard wasm_kernels/*.py bench site)
 
-.PHONY: help setup setup-firefox wheel demo serve site test lint format types test-desktop \
+.PHONY: help setup setup-firefox wheel kernels demo serve site test lint format types test-desktop \
 	test-browser test-host test-firefox test-node clean
 
 help: ## list the commands
@@ -25,6 +25,10 @@ setup-firefox: ## install Firefox too
 wheel: ## build dist/tabgrad-*.whl, kernels included
 	@$(SETUP) python
 	@$(VENV)/python tools/wheel.py
+
+kernels: ## compile the WebAssembly kernels
+	@$(SETUP) python
+	@$(VENV)/python wasm_kernels/build.py
 
 demo: setup site ## train in a real browser, on WebGPU and on WASM, and print the numbers
 	@$(VENV)/python tools/demo.py $(ARGS)

@@ -13,6 +13,7 @@ import project
 project.use_venv()
 
 import argparse  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -42,6 +43,7 @@ def page() -> int:
     parser.add_argument("--times", action="store_true", help="print how long each stage took")
     parser.add_argument("--log", action="store_true", help="print the browser's console at the end")
     options = parser.parse_args()
+    os.environ.setdefault("TABGRAD_KEEP_KERNELS", "1")
     with tempfile.TemporaryDirectory() as tmp:
         wheel = next(WHEELS.glob("*.whl"), None) if options.no_build else build_wheel(Path(tmp))
         if wheel is None:
