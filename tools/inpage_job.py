@@ -15,10 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from browser import Browser
-from project import DIST, ROOT, Failure, find_chromium, find_node, node_major
+from project import DIST, ROOT, Failure, find_chromium, find_node
 from serve import Server
 
 INPAGE = ROOT / "tools" / "inpage"
+# Synchronous reads of the GPU (under either name), and fused multiply-add.
+NODE_FLAGS = [
+    "--experimental-wasm-stack-switching",
+    "--experimental-wasm-jspi",
+    "--experimental-wasm-relaxed-simd",
+]
 SILENCE = 60  # seconds without a heartbeat after which a page counts as dead
 
 
@@ -112,11 +118,10 @@ def node_command(job: Path, descriptor: int, gpu: bool) -> list[str]:
     node = find_node()
     if not node:
         raise Failure("no node found; `make setup` installs one")
-    # Stack switching (synchronous reads of the GPU) and relaxed SIMD need no flag in later
-    # versions, which refuse the old names.
-    flags = ["--experimental-wasm-stack-switching", "--experimental-wasm-relaxed-simd"]
-    old = node_major(node) < 24
-    command = [node, *(flags if old else []), str(INPAGE / "node.mjs"), str(job), str(descriptor)]
+    # A version that has them without a flag refuses the flag.
+    known = subprocess.run([node, "--v8-options"], capture_output=True, text=True).stdout
+    flags = [flag for flag in NODE_FLAGS if f"{flag} " in known]
+    command = [node, *flags, str(INPAGE / "node.mjs"), str(job), str(descriptor)]
     return [*command, "--gpu"] if gpu else command
 
 

