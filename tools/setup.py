@@ -8,6 +8,7 @@ packages. A step whose inputs have not changed since it last ended well is skipp
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -82,7 +83,6 @@ def setup_pyodide() -> None:
     """Assemble the folder that pages load Pyodide from, with a lock that lists what is there."""
     core = ROOT / "node_modules" / "pyodide"
     pip = [VENV / "bin" / "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
-    CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
         tmp, new = Path(name), Path(name) / "dist"
         new.mkdir()
@@ -134,13 +134,14 @@ def setup_firefox() -> None:
         apt_install("firefox-esr")
 
 
-# name → (function, the inputs whose change makes it run again)
-STEPS: dict[str, tuple[Callable[[], None], Sequence[str]]] = {
-    "python": (setup_python, ["requirements-dev.txt"]),
-    "node": (setup_node, ["package-lock.json"]),
-    "pyodide": (setup_pyodide, ["package-lock.json", "tools/setup.py"]),
-    "browser": (setup_browser, []),
-    "firefox": (setup_firefox, []),
+# name → (function, the inputs whose change makes it run again, what it leaves behind);
+# browsers lie outside the checkout and are looked for each time
+STEPS: dict[str, tuple[Callable[[], None], Sequence[str], Path]] = {
+    "python": (setup_python, ["requirements-dev.txt"], VENV / "bin" / "pytest"),
+    "node": (setup_node, ["package-lock.json"], ROOT / "node_modules" / "pyodide"),
+    "pyodide": (setup_pyodide, ["package-lock.json", "tools/setup.py"], DIST),
+    "browser": (setup_browser, [], Path()),
+    "firefox": (setup_firefox, [], Path()),
 }
 
 
@@ -153,12 +154,19 @@ def stamp_of(inputs: Sequence[str]) -> str:
 
 def setup() -> None:
     names = sys.argv[1:] or ["python", "node", "pyodide", "browser"]
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two commands started at once must not both install
+        run_steps(names)
+
+
+def run_steps(names: Sequence[str]) -> None:
     for name in names:
         if name not in STEPS:
             raise Failure(f"unknown step {name!r}; there are {', '.join(STEPS)}")
-        function, inputs = STEPS[name]
+        function, inputs, product = STEPS[name]
         note, stamp = CACHE / "stamps" / name, stamp_of(inputs)
-        if inputs and note.exists() and note.read_text() == stamp:
+        if inputs and product.exists() and note.exists() and note.read_text() == stamp:
             continue
         with step(f"setup {name}"):
             function()
