@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .dtype import DType
+from .dtypes import DType
 
 
 class Slot(NamedTuple):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import runtime
-from .dtype import bool_, get_default_dtype, int64
+from .dtypes import bool_, get_default_dtype, int64
 
 _DEFAULT = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
 PROFILES: dict[str, dict[str, Any]] = {

@@ -52,6 +52,7 @@ class Elementwise(Row):
         wgsl: str,
         c: str,
         result: str = "same",
+        /,  # an input may be called c, too
         wgsl_l: str = "",
         **grads: Callable[..., Any],
     ) -> None:

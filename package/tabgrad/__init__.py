@@ -1,0 +1,73 @@
+"""tabgrad: PyTorch in a browser tab.
+
+``import tabgrad as torch`` reads like PyTorch. Nothing is opened, loaded or started by importing;
+the first tensor chooses a device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import autograd as autograd
+from . import creation, methods, runtime
+from . import random as random
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .creation import *  # noqa: F403
+from .debug import set_debug
+from .dtypes import (
+    DType as dtype,
+)
+from .dtypes import (
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+)
+from .dtypes import bool_ as bool
+from .namespace import *  # noqa: F403
+from .printing import set_printoptions
+from .promotion import can_cast, result_type
+from .promotion import promote as promote_types
+from .random import *  # noqa: F403
+from .runtime import (
+    device,
+    get_default_device,
+    max_memory_allocated,
+    memory_allocated,
+    set_default_device,
+)
+from .tensor import Size, Tensor
+
+__version__ = "0.1.0"
+
+half, float, double = float16, float32, float64
+short, int, long = int16, int32, int64
+inf, nan, pi, e = float64 and __import__("math").inf, __import__("math").nan, 3.141592653589793, 2.718281828459045
+strided, contiguous_format, preserve_format, channels_last = (
+    "torch.strided", "torch.contiguous_format", "torch.preserve_format", "torch.channels_last",
+)  # fmt: skip
+
+_LAZY = ("nn", "optim", "utils", "data", "io", "profiler", "testing", "linalg", "special")
+
+
+def __getattr__(name: str) -> Any:
+    """Submodules are imported when they are first named."""
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'tabgrad' has no attribute '{name}'")

@@ -1,0 +1,458 @@
+"""The tape: what ran, what it saved, and the walk back."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .graph import bury
+
+if TYPE_CHECKING:
+    from .ops.row import Row
+    from .tensor import Tensor
+
+_MODIFIED = (
+    "one of the variables needed for gradient computation has been modified by an inplace "
+    "operation: [{kind} {shape}]{out} is at version {now}; expected version {then} instead. "
+    "Hint: enable anomaly detection to find the operation that failed to compute its gradient, "
+    "with torch.autograd.set_detect_anomaly(True)."
+)
+_FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you call "
+    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+    "graph a second time or if you need to access saved tensors after calling backward."
+)
+
+
+class _Mode:
+    """Whether ops are recorded; one per process, as there is one thread."""
+
+    grad = True
+    inference = False
+
+
+mode = _Mode()
+_sequence = 0
+
+
+def is_grad_enabled() -> bool:
+    """True where ops are recorded for backward."""
+    return mode.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """True inside ``inference_mode``."""
+    return mode.inference
+
+
+class set_grad_enabled:
+    """Turns recording on or off: a context manager, a decorator, or a plain call."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.previous = mode.grad
+        self.enabled = bool(enabled)
+        mode.grad = self.enabled
+
+    def __enter__(self) -> None:
+        mode.grad = self.enabled
+
+    def __exit__(self, *_: Any) -> None:
+        mode.grad = self.previous
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        mode.grad = self.previous
+        return _decorate(lambda: set_grad_enabled(self.enabled), fn)
+
+
+class _GradMode:
+    enabled = False
+
+    def __init__(self, fn: Callable[..., Any] | None = None) -> None:
+        self.stack: list[tuple[bool, bool]] = []
+
+    def __new__(cls, fn: Any = None) -> Any:
+        if callable(fn):
+            return _decorate(cls, fn)
+        return super().__new__(cls)
+
+    def __enter__(self) -> None:
+        self.stack.append((mode.grad, mode.inference))
+        mode.grad = self.enabled
+
+    def __exit__(self, *_: Any) -> None:
+        mode.grad, mode.inference = self.stack.pop()
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorate(type(self), fn)
+
+
+class no_grad(_GradMode):
+    """Ops inside are not recorded: a context manager or a decorator."""
+
+
+class enable_grad(_GradMode):
+    """Ops inside are recorded again, within ``no_grad``."""
+
+    enabled = True
+
+
+class inference_mode(_GradMode):
+    """As ``no_grad``; ``inference_mode(False)`` does nothing."""
+
+    def __init__(self, mode: bool | Callable[..., Any] = True) -> None:
+        super().__init__()
+        self.on = bool(mode)
+
+    def __enter__(self) -> None:
+        self.stack.append((mode.grad, mode.inference))
+        mode.inference = self.on
+        if self.on:
+            mode.grad = False
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorate(lambda: inference_mode(self.on), fn)
+
+
+def _decorate(make: Callable[[], Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with make():
+            return fn(*args, **kwargs)
+
+    return wrapped
+
+
+class Entry:
+    """One op on the tape (PyTorch's ``grad_fn``): where gradients go, and what their rules need."""
+
+    __slots__ = (
+        "__weakref__", "edges", "grad_of", "hooks", "kwargs", "label", "metas", "n_outputs",
+        "prehooks", "retain", "row", "saved", "seq",
+    )  # fmt: skip
+
+    def __init__(self, row: Row | None, edges: tuple[Any, ...], metas: tuple[Any, ...]) -> None:
+        global _sequence
+        _sequence += 1
+        self.row = row
+        self.edges = edges  # per input: None, or (Entry | leaf Tensor, output number)
+        self.metas = metas  # per input: (shape, dtype)
+        self.seq = _sequence
+        self.saved: dict[str, Any] | None = None
+        self.kwargs: dict[str, Any] = {}
+        self.label = ""
+        self.n_outputs = 1
+        self.hooks: list[Any] | None = None  # on the gradients that leave
+        self.prehooks: dict[int, list[Any]] | None = None  # on the gradient of an output
+        self.retain: dict[int, Any] | None = None  # outputs that keep their .grad
+
+    def __del__(self) -> None:
+        if self.edges:
+            edges, self.edges, saved, self.saved = self.edges, (), self.saved, None
+            bury((edges, saved))
+
+    def name(self) -> str:
+        """The name PyTorch prints, ``MulBackward0``."""
+        if self.label:
+            return self.label
+        return "".join(p.title() for p in self.row.name.split("_")) + "Backward0"  # type: ignore[union-attr]
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """What feeds this entry, as PyTorch shows it."""
+        return tuple((None, 0) if e is None else e for e in self.edges)
+
+    def register_hook(self, hook: Callable[..., Any]) -> Any:
+        """Calls ``hook(grad_inputs, grad_outputs)`` after this entry ran."""
+        if self.hooks is None:
+            self.hooks = []
+        self.hooks.append(hook)
+        return Handle(self.hooks, hook)
+
+    def backward(self, grads: list[Any]) -> Sequence[Any]:
+        """Gradients of the inputs from those of the outputs."""
+        if self.saved is None:
+            raise RuntimeError(_FREED)
+        env: dict[str, Any] = {"g": grads[0], **self.kwargs}
+        for key, saved in self.saved.items():
+            env[key] = unpack(saved, self)
+        row: Any = self.row
+        out: list[Any] = []
+        for edge, fn, names in zip(self.edges, row.grads, row.saves, strict=True):
+            out.append(None if edge is None or fn is None else fn(*[env[n] for n in names]))
+        return out
+
+    def release(self) -> None:
+        """Drops what was saved: a second walk raises."""
+        self.saved = None
+
+
+class Handle:
+    """Removes a hook again."""
+
+    def __init__(self, hooks: Any, hook: Any) -> None:
+        self.hooks, self.hook = hooks, hook
+
+    def remove(self) -> None:
+        """Takes the hook off; a second call does nothing."""
+        if self.hook in self.hooks:
+            self.hooks.remove(self.hook)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.remove()
+
+
+def save(x: Tensor, is_output: bool) -> Any:
+    """A value a rule will need, with its version; an output is kept without its own entry."""
+    if is_output:
+        x = x._alias()
+    return x, x.storage.version, is_output
+
+
+def unpack(saved: Any, entry: Entry) -> Any:
+    """The saved value again; raises if it was overwritten meanwhile."""
+    if not isinstance(saved, tuple):
+        return saved
+    x, version, is_output = saved
+    if x.storage.version != version:
+        raise RuntimeError(
+            _MODIFIED.format(
+                kind=x.type_name(),
+                shape=list(x._shape),
+                out=f", which is output 0 of {entry.name()}," if is_output else "",
+                now=x.storage.version,
+                then=version,
+            )
+        )
+    if is_output:
+        x = x._alias()
+        x._grad_fn, x._requires_grad = entry, True
+    return x
+
+
+def edge(x: Any) -> Any:
+    """Where the gradient of an input goes."""
+    if not x.requires_grad:
+        return None
+    fn = x.grad_fn
+    return (x, 0) if fn is None else (fn, x._output_nr)
+
+
+def record(row: Row, xs: Sequence[Any], out: Tensor, kwargs: dict[str, Any]) -> None:
+    """Writes an op on the tape; ``xs`` are its inputs, tensors or numbers."""
+    edges, metas, saved = [], [], {}
+    for x, fn, names in zip(xs, row.grads, row.saves, strict=True):
+        e = edge(x) if fn is not None and hasattr(x, "_requires_grad") else None
+        edges.append(e)
+        if e is None:
+            metas.append(None)
+            continue
+        metas.append((x._shape, x.dtype))
+        for name in names:  # type: ignore[union-attr]
+            if name not in saved and name != "g" and name not in kwargs:
+                if name == "out":
+                    saved[name] = save(out, True)
+                else:
+                    v = xs[row.inputs.index(name)]
+                    saved[name] = save(v, False) if hasattr(v, "_requires_grad") else v
+    entry = Entry(row, tuple(edges), tuple(metas))
+    entry.saved = saved
+    entry.kwargs = kwargs
+    out._grad_fn = entry
+    out._requires_grad = True
+
+
+def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Undoes broadcasting: sums a gradient down to the shape of its input."""
+    extra = g.ndim - len(shape)
+    dims = [*range(extra)]
+    dims += [i + extra for i, n in enumerate(shape) if n == 1 and g._shape[i + extra] != 1]
+    return (g.sum(dims, keepdim=True) if dims else g).reshape(shape)
+
+
+def _run(
+    starts: list[tuple[Entry, int, Any]],
+    keep: bool,
+    create: bool,
+    wanted: dict[Any, int] | None,
+    sink: Callable[[Any, Any], None],
+) -> dict[int, Any]:
+    """Walks the tape from the newest entry to the oldest.
+
+    ``wanted`` (for ``autograd.grad``) maps a leaf's id or (entry, output) to a result number.
+    """
+    ready: dict[int, list[Any]] = {}
+    entries: dict[int, Entry] = {}
+    heap: list[int] = []
+    results: dict[int, Any] = {}
+
+    def push(target: Any, nr: int, g: Any) -> None:
+        if not isinstance(target, Entry):
+            g = _hooked(target._hooks, g)
+            k = None if wanted is None else wanted.get(id(target))
+            if k is not None:
+                results[k] = g if k not in results else results[k] + g
+            elif wanted is None:
+                sink(target, g)
+            return
+        grads = ready.get(target.seq)
+        if grads is None:
+            grads = ready[target.seq] = [None] * target.n_outputs
+            entries[target.seq] = target
+            heapq.heappush(heap, -target.seq)
+        grads[nr] = g if grads[nr] is None else grads[nr] + g
+
+    for entry, nr, g in starts:
+        push(entry, nr, g)
+    with set_grad_enabled(create):
+        while heap:
+            entry = entries.pop(-heap[0])
+            grads = ready.pop(-heapq.heappop(heap))
+            _visit_outputs(entry, grads, wanted, results)
+            gins = entry.backward(grads)
+            if entry.hooks:
+                for hook in entry.hooks:
+                    new = hook(tuple(gins), tuple(grads))
+                    gins = gins if new is None else new
+            for e, g, meta in zip(entry.edges, gins, entry.metas, strict=True):
+                if e is None or g is None:
+                    continue
+                if g._shape != meta[0]:
+                    g = _sum_to(g, meta[0])
+                if g.dtype is not meta[1]:
+                    g = g.to(meta[1])
+                push(e[0], e[1], g)
+            if not keep:
+                entry.release()
+    return results
+
+
+def _visit_outputs(
+    entry: Entry, grads: list[Any], wanted: dict[Any, int] | None, results: dict[int, Any]
+) -> None:
+    for nr, g in enumerate(grads):
+        if g is None:
+            continue
+        if entry.prehooks and nr in entry.prehooks:
+            g = grads[nr] = _hooked(entry.prehooks[nr], g)
+        if entry.retain and nr in entry.retain:
+            x = entry.retain[nr]()
+            if x is not None:
+                x.grad = g if x.grad is None else x.grad + g
+        if wanted and (entry.seq, nr) in wanted:
+            results[wanted[entry.seq, nr]] = g
+
+
+def _hooked(hooks: list[Any] | None, g: Any) -> Any:
+    for hook in hooks or ():
+        new = hook(g)
+        g = g if new is None else new
+    return g
+
+
+def _accumulate(x: Tensor, g: Any) -> None:
+    from .tensor import Tensor
+
+    if x.grad is None:
+        x.grad = g if g._requires_grad else Tensor._like(g)
+    elif mode.grad:
+        x.grad = x.grad + g
+    else:
+        x.grad.add_(g)  # in place, as PyTorch: references to .grad see it
+    for hook in x.__dict__.get("_post_hooks", ()):
+        hook(x)
+
+
+def _starts(tensors: Sequence[Any], gradients: Sequence[Any]) -> list[tuple[Any, int, Any]]:
+    out = []
+    for x, g in zip(tensors, gradients, strict=True):
+        if not x.requires_grad:
+            raise RuntimeError(
+                "element 0 of tensors does not require grad and does not have a grad_fn"
+            )
+        if g is None:
+            if x.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            g = x.new_ones(x._shape)
+        elif g._shape != x._shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[0] has a shape of {g.shape} and output[0] has a "
+                f"shape of {x.shape}."
+            )
+        fn = x.grad_fn
+        out.append((x, 0, g) if fn is None else (fn, x._output_nr, g))
+    return out
+
+
+def _tuple(x: Any, n: int = 1) -> tuple[Any, ...]:
+    if x is None:
+        return (None,) * n
+    return tuple(x) if isinstance(x, tuple | list) else (x,)
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Adds the gradients of ``tensors`` to the ``.grad`` of the leaves, as
+    ``torch.autograd.backward``."""
+    xs = _tuple(tensors)
+    keep = create_graph if retain_graph is None else retain_graph
+    starts = _starts(xs, _tuple(grad_tensors, len(xs)))
+    if inputs is None:
+        _run(starts, keep, create_graph, None, _accumulate)
+        return
+    inputs = _tuple(inputs)
+    for k, g in _run(starts, keep, create_graph, _wanted(inputs), _accumulate).items():
+        _accumulate(inputs[k], g)
+
+
+def _wanted(inputs: Sequence[Any]) -> dict[Any, int]:
+    wanted: dict[Any, int] = {}
+    for k, x in enumerate(inputs):
+        if not x.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        fn = x.grad_fn
+        wanted[id(x) if fn is None else (fn.seq, x._output_nr)] = k
+    return wanted
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """Gradients of ``outputs`` with respect to ``inputs``, as ``torch.autograd.grad``."""
+    if is_grads_batched:
+        raise NotImplementedError("grad(is_grads_batched=True): call grad once per row instead")
+    xs, ins = _tuple(outputs), _tuple(inputs)
+    keep = create_graph if retain_graph is None else retain_graph
+    starts = _starts(xs, _tuple(grad_outputs, len(xs)))
+    results = _run(starts, keep, create_graph, _wanted(ins), _accumulate)
+    if len(results) < len({id(x) for x in ins}) and not (allow_unused or materialize_grads):
+        raise RuntimeError(
+            "One of the differentiated Tensors appears to not have been used in the graph. "
+            "Set allow_unused=True if this is the desired behavior."
+        )
+    first = {id(x): k for k, x in reversed([*enumerate(ins)])}
+    out = []
+    for x in ins:
+        g = results.get(max(k for k, y in enumerate(ins) if y is x), results.get(first[id(x)]))
+        out.append(x.new_zeros(x._shape) if g is None and materialize_grads else g)
+    return tuple(out)

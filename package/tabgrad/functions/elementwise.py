@@ -1,0 +1,712 @@
+"""Elementwise functions: thin doors to the op table, and compositions of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .. import autograd, dtypes as dt
+from ..dtypes import DType
+from ..graph import Node, cast, elementwise, number
+from ..ops.elementwise import ELEMENTWISE
+from ..ops.functional import device_of
+from ..ops.row import Elementwise
+from ..promotion import fit, number_category, result_type, with_number
+from ..tensor import Tensor
+
+_RECORDED = {name for name, row in ELEMENTWISE.items() if any(row.grads)}
+
+
+def _finish(row: Elementwise, srcs: tuple[Node, ...], out: DType, xs: tuple[Any, ...]) -> Tensor:
+    """Makes the result and writes the tape entry."""
+    device = None
+    for x in xs:
+        if isinstance(x, Tensor):
+            d = x.storage.device
+            if device is None:
+                device = d
+            elif d is not device:
+                device = device_of(row.name, [t for t in xs if isinstance(t, Tensor)])
+    y = Tensor._wrap(elementwise(row.name, srcs, out), device)
+    if autograd.mode.grad and out.is_floating_point and row.name in _RECORDED:
+        for x in xs:
+            if isinstance(x, Tensor) and x._requires_grad:
+                autograd.record(row, xs, y, {})
+                break
+    return y
+
+
+def unary(name: str, x: Tensor, label: str = "") -> Tensor:
+    """A row of one input; integers go to the default float where the row is floating only."""
+    row = ELEMENTWISE[name]
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+    dtype = x.dtype
+    if dtype.compute not in row.types:
+        dtype = dt.get_default_dtype() if row.types == "fd" else dtype
+        if dtype.compute not in row.types:
+            raise NotImplementedError(f'"{name}" not implemented for \'{dtype.name.title()}\'')
+    y = _finish(row, (cast(x.node(), dtype),), dt.bool_ if row.result == "bool" else dtype, (x,))
+    if label and y._grad_fn is not None:
+        y._grad_fn.label = label
+    return y
+
+
+def binary(name: str, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
+    """A row of two inputs, tensors or numbers, by PyTorch's promotion."""
+    row = ELEMENTWISE[name]
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if dtype is None:
+            dtype = a.dtype
+            if b.dtype is not dtype:
+                dtype = result_type(a, b)
+        srcs = _joined(a, b, dtype)
+        xs: tuple[Any, ...] = (a, b)
+    elif isinstance(a, Tensor):
+        if dtype is None:
+            dtype = with_number(a.dtype, b)
+        srcs, xs = (cast(a.node(), dtype), number(fit(b, dtype), dtype)), (a, b)
+    elif isinstance(b, Tensor):
+        if dtype is None:
+            dtype = with_number(b.dtype, a)
+        srcs, xs = (number(fit(a, dtype), dtype), cast(b.node(), dtype)), (a, b)
+    else:
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(a).__name__}")
+    return _finish(row, srcs, dt.bool_ if row.result == "bool" else dtype, xs)
+
+
+def _joined(a: Tensor, b: Tensor, dtype: DType) -> tuple[Node, Node]:
+    """Nodes of both; a 0-d tensor of another device comes along as a number."""
+    x, y = a.node(), b.node()
+    if a.storage.device is not b.storage.device:
+        if not b._shape:
+            y = number(b.item(), b.dtype)
+        elif not a._shape:
+            x = number(a.item(), a.dtype)
+        else:
+            device_of("binary", (a, b))
+    return cast(x, dtype), cast(y, dtype)
+
+
+def _floating(a: Any, b: Any = 0) -> DType:
+    d = result_type(a, b)
+    return d if d.is_floating_point else dt.get_default_dtype()
+
+
+def _unary(name: str, label: str = "", doc: str = "") -> Callable[..., Tensor]:
+    def f(input: Tensor) -> Tensor:
+        return unary(name, input, label)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = doc or f"Elementwise ``{name}``, as ``torch.{name}``."
+    return f
+
+
+_FLOAT_ONLY = (
+    "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh "
+    "acosh atanh sigmoid erf erfc erfinv lgamma digamma reciprocal"
+).split()
+for _name in _FLOAT_ONLY:
+    globals()[_name] = _unary(_name)
+
+
+def neg(input: Tensor) -> Tensor:
+    """``-input``."""
+    if input.dtype is dt.bool_:
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return unary("neg", input)
+
+
+def abs(input: Tensor) -> Tensor:
+    """Absolute value."""
+    return input.clone() if input.dtype is dt.bool_ else unary("abs", input)
+
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1."""
+    return input.clone() if input.dtype is dt.bool_ else unary("sign", input)
+
+
+def sgn(input: Tensor) -> Tensor:
+    """-1, 0 or 1."""
+    return sign(input)
+
+
+def positive(input: Tensor) -> Tensor:
+    """``+input``."""
+    return input
+
+
+def _rounding(name: str) -> Callable[..., Tensor]:
+    def f(input: Tensor) -> Tensor:
+        return unary(name, input) if input.dtype.is_floating_point else input.clone()
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"Elementwise ``{name}``, as ``torch.{name}``."
+    return f
+
+
+floor, ceil, trunc = _rounding("floor"), _rounding("ceil"), _rounding("trunc")
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest integer, halves to even; ``decimals`` places."""
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    if decimals == 0:
+        return unary("round", input)
+    scale = 10.0 ** builtins_abs(decimals)
+    if decimals > 0:
+        return unary("round", input * scale) / scale
+    return unary("round", input / scale) * scale
+
+
+def builtins_abs(x: Any) -> Any:
+    """Python's own abs, shadowed here."""
+    return -x if x < 0 else x
+
+
+def frac(input: Tensor) -> Tensor:
+    """The fractional part, with the sign of the input."""
+    return input - trunc(input)
+
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+
+def _scaled(other: Any, alpha: Any) -> Any:
+    return other if alpha == 1 else other * alpha
+
+
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``input + alpha * other``; on bools, ``or``."""
+    if alpha != 1:
+        other = other * alpha
+    if _both_bool(input, other):
+        return binary("or", input, other)
+    return binary("add", input, other)
+
+
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``input - alpha * other``."""
+    if _both_bool(input, other):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+    if _has_bool(input) or _has_bool(other):
+        if isinstance(input, bool) or isinstance(other, bool):
+            raise RuntimeError(
+                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+                "trying to invert a mask, use the `~` or `logical_not()` operator instead."
+            )
+    return binary("sub", input, _scaled(other, alpha))
+
+
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``other - alpha * input``."""
+    return sub(other, input, alpha=alpha)
+
+
+def _has_bool(x: Any) -> bool:
+    return x.dtype is dt.bool_ if isinstance(x, Tensor) else isinstance(x, bool)
+
+
+def _both_bool(a: Any, b: Any) -> bool:
+    return _has_bool(a) and _has_bool(b)
+
+
+def mul(input: Any, other: Any) -> Tensor:
+    """``input * other``; on bools, ``and``."""
+    if _both_bool(input, other):
+        return binary("and", input, other)
+    return binary("mul", input, other)
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``; integers give floats unless ``rounding_mode`` is "trunc" or "floor"."""
+    if rounding_mode is None:
+        return binary("div", input, other, _floating(input, other))
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+            f"'{rounding_mode}'"
+        )
+    if result_type(input, other).is_floating_point:
+        return trunc(binary("div", input, other, _floating(input, other)))
+    _check_zero(other)
+    return binary("truncdiv", input, other)
+
+
+def _check_zero(other: Any) -> None:
+    if not isinstance(other, Tensor) and other == 0:
+        raise RuntimeError("ZeroDivisionError")
+
+
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """Division rounded down."""
+    if not result_type(input, other).is_floating_point:
+        _check_zero(other)
+    return binary("floordiv", input, other)
+
+
+def remainder(input: Any, other: Any) -> Tensor:
+    """Remainder with the sign of the divisor."""
+    if not result_type(input, other).is_floating_point:
+        _check_zero(other)
+    return binary("remainder", input, other)
+
+
+def fmod(input: Any, other: Any) -> Tensor:
+    """Remainder with the sign of the dividend."""
+    if not result_type(input, other).is_floating_point:
+        _check_zero(other)
+    return binary("fmod", input, other)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent``; small whole exponents become products."""
+    if isinstance(exponent, Tensor) or not isinstance(input, Tensor):
+        if not isinstance(input, Tensor):
+            input = exponent.new_full((), input, dtype=with_number(exponent.dtype, input))
+        return binary("pow", input, exponent)
+    whole = not input.dtype.is_floating_point and number_category(exponent) < 2
+    if whole and exponent < 0:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if exponent in _POWERS and input.dtype is not dt.bool_ and (
+        input.dtype.is_floating_point or exponent in (1, 2, 3) and whole
+    ):
+        return _POWERS[exponent](input)
+    return binary("pow", input, exponent)
+
+
+def _labelled(y: Tensor, label: str) -> Tensor:
+    if y._grad_fn is not None:
+        y._grad_fn.label = label
+    return y
+
+
+_POWERS: dict[Any, Callable[[Tensor], Tensor]] = {
+    1: lambda x: _labelled(x.clone(), "PowBackward0"),
+    2: lambda x: _labelled(binary("mul", x, x), "PowBackward0"),
+    3: lambda x: _labelled(binary("mul", binary("mul", x, x), x), "PowBackward0"),
+    0.5: lambda x: _labelled(unary("sqrt", x), "PowBackward0"),
+    -0.5: lambda x: _labelled(unary("rsqrt", x), "PowBackward0"),
+    -1: lambda x: _labelled(unary("reciprocal", x), "PowBackward0"),
+}
+
+
+def square(input: Tensor) -> Tensor:
+    """``input * input``."""
+    return _labelled(mul(input, input), "PowBackward0")
+
+
+def atan2(input: Tensor, other: Tensor) -> Tensor:
+    """The angle of (other, input)."""
+    return binary("atan2", input, other, _floating(input, other))
+
+
+def _extreme(name: str, input: Tensor, other: Any) -> Tensor:
+    if not isinstance(other, Tensor):
+        other = input.new_full((), other, dtype=with_number(input.dtype, other))
+    return binary(name, input, other)
+
+
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger; nan if either is nan."""
+    return _extreme("maximum", input, other)
+
+
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller; nan if either is nan."""
+    return _extreme("minimum", input, other)
+
+
+def fmax(input: Tensor, other: Tensor) -> Tensor:
+    """The larger; a nan loses against a number."""
+    return where(isnan(other) | (input >= other), input, other)
+
+
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller; a nan loses against a number."""
+    return where(isnan(other) | (input <= other), input, other)
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Limits to [min, max]; either may be None, a number or a tensor."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    dtype = result_type(*[x for x in (input, min, max) if x is not None])
+    y = input if input.dtype is dtype else input.to(dtype)
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        y = y if min is None else maximum(y, min)
+        return y if max is None else minimum(y, max)
+    return _clamp(y, min, max, dtype)
+
+
+def _clamp(x: Tensor, lo: Any, hi: Any, dtype: DType) -> Tensor:
+    """Limits that are numbers: the gradient passes where the input lies within, edges included."""
+    with autograd.no_grad():
+        y = x
+        if lo is not None:
+            y = binary("maximum", y, lo, dtype)
+        if hi is not None:
+            y = binary("minimum", y, hi, dtype)
+    if not x._requires_grad or not autograd.mode.grad:
+        return y if y is not x else x.clone()
+    inside = x.detach() == x.detach()
+    if lo is not None:
+        inside = inside & (x.detach() >= lo)
+    if hi is not None:
+        inside = inside & (x.detach() <= hi)
+    return _labelled(where(inside, x, y), "ClampBackward1")
+
+
+clip = clamp
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """Limits from below."""
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """Limits from above."""
+    return clamp(input, max=max)
+
+
+def relu(input: Tensor) -> Tensor:
+    """``max(input, 0)``; the gradient at 0 is 0."""
+    x = input
+    y = _no_history(lambda: binary("maximum", x, 0, x.dtype))
+    if not (x._requires_grad and autograd.mode.grad):
+        return y
+    return _recorded(y, x, "ReluBackward0", RELU_GRAD)
+
+
+def _no_history(f: Callable[[], Tensor]) -> Tensor:
+    with autograd.no_grad():
+        return f()
+
+
+class _Rule:
+    """A gradient rule of a composition, in the shape of a row."""
+
+    def __init__(self, name: str, grad: Callable[..., Any]) -> None:
+        self.name, self.inputs = name, ("x",)
+        self.grads = (grad,)
+        self.saves = (grad.__code__.co_varnames[: grad.__code__.co_argcount],)
+
+
+RELU_GRAD = _Rule("relu", lambda g, out: where(out > 0, g, 0.0))
+
+
+def _recorded(y: Tensor, x: Tensor, label: str, rule: Any) -> Tensor:
+    autograd.record(rule, (x,), y, {})
+    return _labelled(y, label)
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """``input + weight * (end - input)``."""
+    return input + weight * (end - input)
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 * tensor2``."""
+    product = tensor1 * tensor2
+    return input + (product if value == 1 else product * value)
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2``."""
+    if not result_type(tensor1, tensor2).is_floating_point:
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported, and in a future  release "
+            "addcdiv will perform a true division of tensor1 and tensor2."
+        )
+    ratio = tensor1 / tensor2
+    return input + (ratio if value == 1 else ratio * value)
+
+
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """``log(exp(input) + exp(other))`` without overflow."""
+    top = maximum(input, other).detach()
+    top = where(isinf(top), top.new_zeros(()), top)
+    return ((input - top).exp() + (other - top).exp()).log() + top
+
+
+def hypot(input: Tensor, other: Tensor) -> Tensor:
+    """``sqrt(input² + other²)``."""
+    return (input * input + other * other).sqrt()
+
+
+def xlogy(input: Any, other: Any) -> Tensor:
+    """``input * log(other)``, 0 where input is 0."""
+    product = input * (other.log() if isinstance(other, Tensor) else math.log(other))
+    zero = input == 0
+    nan = isnan(other) if isinstance(other, Tensor) else other != other
+    return where(zero & ~nan if isinstance(nan, Tensor) else zero, product.new_zeros(()), product)
+
+
+def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    """``log(1 + exp(beta * input)) / beta``, the input itself above ``threshold / beta``."""
+    scaled = input * beta
+    soft = clamp(scaled, max=threshold).exp().log1p() / beta
+    return where(scaled > threshold, input, soft)
+
+
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """``log(p / (1 - p))``."""
+    p = input if eps is None else clamp(input, eps, 1 - eps)
+    return (p / (1 - p)).log()
+
+
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of digamma, for n = 0 and 1."""
+    if n == 0:
+        return unary("digamma", input)
+    if n == 1:
+        return unary("trigamma", input)
+    raise NotImplementedError("polygamma: n = 0 (digamma) and n = 1 (trigamma) are there")
+
+
+def deg2rad(input: Tensor) -> Tensor:
+    """Degrees to radians."""
+    return input * (math.pi / 180)
+
+
+def rad2deg(input: Tensor) -> Tensor:
+    """Radians to degrees."""
+    return input * (180 / math.pi)
+
+
+def sinc(input: Tensor) -> Tensor:
+    """``sin(πx) / (πx)``, 1 at 0."""
+    x = input * math.pi
+    zero = x == 0
+    safe = where(zero, x.new_ones(()), x)
+    return where(zero, x.new_ones(()), safe.sin() / safe)
+
+
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Replaces nan and infinities by numbers."""
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    top = _LARGEST[input.dtype.name]
+    y = where(isnan(input), input.new_full((), nan), input)
+    y = where(y == math.inf, y.new_full((), top if posinf is None else posinf), y)
+    return where(y == -math.inf, y.new_full((), -top if neginf is None else neginf), y)
+
+
+_LARGEST = {
+    "float16": 65504.0, "bfloat16": 3.3895313892515355e38,
+    "float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308,
+}  # fmt: skip
+
+
+# --- comparisons, logic, bits ---------------------------------------------------------------------
+
+
+def _comparison(name: str) -> Callable[..., Tensor]:
+    def f(input: Any, other: Any) -> Tensor:
+        return binary(name, input, other)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"Elementwise ``{name}``: a bool tensor."
+    return f
+
+
+eq, ne = _comparison("eq"), _comparison("ne")
+lt, le, gt, ge = (_comparison(n) for n in ("lt", "le", "gt", "ge"))
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+
+
+def isnan(input: Tensor) -> Tensor:
+    """True where nan."""
+    if not input.dtype.is_floating_point:
+        return input.new_zeros(input._shape, dtype=dt.bool_)
+    return unary("isnan", input)
+
+
+def isinf(input: Tensor) -> Tensor:
+    """True where plus or minus infinity."""
+    if not input.dtype.is_floating_point:
+        return input.new_zeros(input._shape, dtype=dt.bool_)
+    return abs(input) == math.inf
+
+
+def isfinite(input: Tensor) -> Tensor:
+    """True where neither nan nor infinite."""
+    if not input.dtype.is_floating_point:
+        return input.new_ones(input._shape, dtype=dt.bool_)
+    return abs(input) < math.inf
+
+
+def isposinf(input: Tensor) -> Tensor:
+    """True where plus infinity."""
+    return input == math.inf
+
+
+def isneginf(input: Tensor) -> Tensor:
+    """True where minus infinity."""
+    return input == -math.inf
+
+
+def signbit(input: Tensor) -> Tensor:
+    """True where the sign is minus (-0.0 counts through 1/x)."""
+    if not input.dtype.is_floating_point:
+        return input < 0
+    return (input < 0) | ((input == 0) & (reciprocal_(input) < 0))
+
+
+def reciprocal_(input: Tensor) -> Tensor:
+    """1/x, for the sign of zero."""
+    return unary("reciprocal", input)
+
+
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Tensor:
+    """``|input - other| <= atol + rtol * |other|``."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"{_title(input)} did not match {_title(other)}")
+    close = input == other
+    if input.dtype.is_floating_point:
+        near = abs(input - other) <= abs(other) * rtol + atol
+        close = close | (near & isfinite(other) & isfinite(input))
+        if equal_nan:
+            close = close | (isnan(input) & isnan(other))
+    return close
+
+
+def _title(x: Tensor) -> str:
+    from ..promotion import title
+
+    return title(x.dtype)
+
+
+def _bool(x: Any) -> Any:
+    return x if not isinstance(x, Tensor) or x.dtype is dt.bool_ else x != 0
+
+
+def logical_not(input: Tensor) -> Tensor:
+    """``not``, of truth values."""
+    return unary("not", _bool(input))
+
+
+def logical_and(input: Tensor, other: Tensor) -> Tensor:
+    """``and``, of truth values."""
+    return binary("and", _bool(input), _bool(other))
+
+
+def logical_or(input: Tensor, other: Tensor) -> Tensor:
+    """``or``, of truth values."""
+    return binary("or", _bool(input), _bool(other))
+
+
+def logical_xor(input: Tensor, other: Tensor) -> Tensor:
+    """``xor``, of truth values."""
+    return binary("xor", _bool(input), _bool(other))
+
+
+def _bitwise(name: str, public: str) -> Callable[..., Tensor]:
+    def f(input: Any, other: Any) -> Tensor:
+        if result_type(input, other).is_floating_point:
+            raise NotImplementedError(f'"{public}_cpu" not implemented for \'Float\'')
+        return binary(name, input, other)
+
+    f.__name__ = f.__qualname__ = public
+    f.__doc__ = f"``{name}`` of integers or bools."
+    return f
+
+
+bitwise_and, bitwise_or = _bitwise("and", "bitwise_and"), _bitwise("or", "bitwise_or")
+bitwise_xor = _bitwise("xor", "bitwise_xor")
+bitwise_left_shift = _bitwise("shl", "lshift")
+bitwise_right_shift = _bitwise("shr", "rshift")
+
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """``~input``."""
+    if input.dtype.is_floating_point:
+        raise NotImplementedError("\"bitwise_not_cpu\" not implemented for 'Float'")
+    return unary("not", input)
+
+
+# --- selection ------------------------------------------------------------------------------------
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where the condition holds, else ``other``; alone, the indices where it holds."""
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    if condition.dtype is not dt.bool_:
+        if condition.dtype is not dt.uint8:
+            raise RuntimeError(
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{_title(condition)}"
+            )
+        condition = condition != 0
+    dtype = result_type(input, other)
+    xs, srcs = (condition, input, other), [condition.node()]
+    for x in xs[1:]:
+        node = x.node() if isinstance(x, Tensor) else number(fit(x, dtype), dtype)
+        srcs.append(cast(node, dtype))
+    return _finish(ELEMENTWISE["where"], tuple(srcs), dtype, xs)
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """``value`` where the mask holds."""
+    if mask.dtype is not dt.bool_:
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {_title(mask)}"
+        )
+    if isinstance(value, Tensor):
+        if value._shape:
+            raise RuntimeError(
+                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s)."
+            )
+        value = value.to(input.dtype)
+    elif number_category(value) > 1 and not input.dtype.is_floating_point:
+        raise RuntimeError(
+            f"value cannot be converted to type {input.dtype.name} without overflow"
+        )
+    else:
+        value = fit(value, input.dtype)
+        return _labelled(_masked_number(input, mask, value), "MaskedFillBackward0")
+    return _labelled(where(mask, value, input), "MaskedFillBackward0")
+
+
+def _masked_number(x: Tensor, mask: Tensor, value: Any) -> Tensor:
+    srcs = (mask.node(), number(value, x.dtype), x.node())
+    return _finish(ELEMENTWISE["where"], srcs, x.dtype, (mask, value, x))
+
+
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0, ``values`` or 1 for negative, zero or positive input."""
+    step = (input > 0).to(input.dtype)
+    return where(input == 0, values, step)
+
+
+def copysign(input: Tensor, other: Any) -> Tensor:
+    """The magnitude of ``input`` with the sign of ``other``."""
+    minus = signbit(other) if isinstance(other, Tensor) else math.copysign(1, other) < 0
+    size = abs(input)
+    if isinstance(minus, bool):
+        return neg(size) if minus else size
+    return where(minus, neg(size), size)
+
+
+absolute, negative, arcsin, arccos, arctan = abs, neg, globals()["asin"], globals()["acos"], globals()["atan"]
+arctan2, arcsinh, arccosh, arctanh = atan2, globals()["asinh"], globals()["acosh"], globals()["atanh"]
+multiply, divide, true_divide, subtract, fix = mul, div, div, sub, trunc
+special_expit = globals()["sigmoid"]

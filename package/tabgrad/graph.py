@@ -1,0 +1,128 @@
+"""The lazy graph: immutable nodes, and the one mutable cell that holds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from .dtypes import DType, bool_
+from .shape import Shape, broadcast_shapes
+
+if TYPE_CHECKING:
+    from .runtime import Device
+
+_trash: list[tuple[Any, ...]] = []
+_emptying = False
+
+
+def bury(parts: tuple[Any, ...]) -> None:
+    """Drops references in a loop: freeing a long chain by recursion overflows WASM's small stack."""
+    global _emptying
+    _trash.append(parts)
+    if _emptying:
+        return
+    _emptying = True
+    try:
+        while _trash:
+            _trash.pop()
+    finally:
+        _emptying = False
+
+
+class Node:
+    """A value: an op applied to values, or, once computed, a device buffer (``op == "buffer"``)."""
+
+    __slots__ = ("arg", "buffer", "dtype", "op", "shape", "srcs")
+
+    def __init__(
+        self, op: str, srcs: tuple[Node, ...], shape: Shape, dtype: DType, arg: Any = None
+    ) -> None:
+        self.op = op
+        self.srcs = srcs
+        self.shape = shape
+        self.dtype = dtype
+        self.arg = arg
+        self.buffer: Any = None
+
+    def __del__(self) -> None:
+        if self.srcs:
+            srcs, self.srcs = self.srcs, ()
+            bury(srcs)
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {list(self.shape)} {self.dtype.name}>"
+
+    def realize(self, buffer: Any) -> None:
+        """Turns the node into a leaf that holds its computed value."""
+        srcs, self.srcs = self.srcs, ()
+        self.op, self.arg, self.buffer = "buffer", None, buffer
+        bury(srcs)
+
+
+def leaf(buffer: Any, shape: Shape, dtype: DType) -> Node:
+    """A value that is already in device memory."""
+    node = Node("buffer", (), shape, dtype)
+    node.buffer = buffer
+    return node
+
+
+def number(value: float, dtype: DType, shape: Shape = ()) -> Node:
+    """A number that rides in a scalar slot: changing it does not change the plan."""
+    return Node("number", (), shape, dtype, value)
+
+
+def const(value: float, dtype: DType, shape: Shape = ()) -> Node:
+    """A number baked into the kernel: part of the structure."""
+    return Node("const", (), shape, dtype, value)
+
+
+def iota(shape: Shape, strides: Shape, offset: int, dtype: DType) -> Node:
+    """Integers ``offset + Σ index·stride``; needs no memory."""
+    return Node("iota", (), shape, dtype, (strides, offset))
+
+
+def view(src: Node, shape: Shape, strides: Shape, offset: int) -> Node:
+    """A window on a value's linear numbering."""
+    return Node("view", (src,), shape, src.dtype, (strides, offset))
+
+
+def elementwise(op: str, srcs: tuple[Node, ...], dtype: DType, arg: Any = None) -> Node:
+    """An elementwise op over operands that broadcast."""
+    shape = srcs[0].shape
+    for s in srcs[1:]:
+        if s.shape != shape:
+            shape = broadcast_shapes(shape, s.shape)
+    return Node(op, srcs, shape, dtype, arg)
+
+
+def cast(src: Node, dtype: DType) -> Node:
+    """A value as another dtype."""
+    return src if src.dtype is dtype else Node("cast", (src,), src.shape, dtype)
+
+
+def compare(op: str, a: Node, b: Node) -> Node:
+    """A comparison: the result is bool."""
+    return elementwise(op, (a, b), bool_)
+
+
+class Storage:
+    """The cell behind one or many tensors: its content is a Node, and changes by rebinding."""
+
+    __slots__ = ("__weakref__", "device", "dtype", "generation", "nelems", "node", "version")
+
+    def __init__(self, node: Node, nelems: int, device: Device) -> None:
+        self.node = node
+        self.nelems = nelems
+        self.dtype = node.dtype
+        self.device = device
+        self.version = 0  # counts in-place writes
+        self.generation = 0  # counts in-place writes that autograd has seen
+        if node.op != "buffer":
+            device.pending[id(self)] = ref(self)
+
+    def set(self, node: Node) -> None:
+        """Replaces the content: an in-place write."""
+        self.node = node
+        self.version += 1
+        if node.op != "buffer":
+            self.device.pending[id(self)] = ref(self)

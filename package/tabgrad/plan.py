@@ -1,0 +1,124 @@
+"""A plan: what a flush runs, cached by the structure of the graph.
+
+``linearize`` turns the pending graph into a key (structure), leaves (buffers) and numbers (scalar
+slots); ``words`` lays a schedule out for JavaScript (twin: web/format.js).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from .graph import Node
+from .ir import Launch, Structured
+from .schedule import Schedule
+
+VERSION = 1
+RUN, COPY, ALLOC, FREE = 1, 2, 3, 4
+
+
+class Pending(NamedTuple):
+    """The graph of a flush, taken apart."""
+
+    key: tuple[Any, ...]
+    leaves: list[Node]
+    numbers: list[Node]
+
+
+def linearize(roots: Sequence[Node]) -> Pending:
+    """One walk, without recursion: key, leaves and numbers in the order they are met."""
+    index: dict[int, int] = {}
+    buffers: dict[int, int] = {}
+    leaves: list[Node] = []
+    numbers: list[Node] = []
+    key: list[Any] = []
+    stack = [*reversed(roots)]
+    while stack:
+        node = stack[-1]
+        if id(node) in index:
+            stack.pop()
+            continue
+        srcs = node.srcs
+        if srcs:
+            missing = [s for s in reversed(srcs) if id(s) not in index]
+            if missing:
+                stack += missing
+                continue
+        stack.pop()
+        index[id(node)] = len(index)
+        op = node.op
+        if op == "buffer":
+            k = buffers.setdefault(id(node.buffer), len(buffers))
+            leaves.append(node)
+            key.append((k, node.shape, node.dtype.code))
+        elif op == "number":
+            numbers.append(node)
+            key.append((node.dtype.code, node.shape))
+        else:
+            key.append(
+                (op, node.dtype.code, node.shape, node.arg, type(node.arg))
+                + tuple([index[id(s)] for s in srcs])
+            )
+    key.append(tuple([index[id(r)] for r in roots]))
+    return Pending(tuple(key), leaves, numbers)
+
+
+class Liveness(NamedTuple):
+    """Per step: slots that come alive before it and temporaries that die after it."""
+
+    alloc: list[list[int]]
+    free: list[list[int]]
+
+
+def liveness(schedule: Schedule) -> Liveness:
+    """When each result and temporary needs memory."""
+    n = len(schedule.steps)
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for i, step in enumerate(schedule.steps):
+        for k in step.operands:
+            first.setdefault(k, i)
+            last[k] = i
+    alloc: list[list[int]] = [[] for _ in range(n + 1)]
+    free: list[list[int]] = [[] for _ in range(n + 1)]
+    for k in range(schedule.n_leaf, len(schedule.slots)):
+        alloc[first.get(k, n)].append(k)
+        if k >= schedule.n_leaf + schedule.n_out and k in last:
+            free[last[k]].append(k)
+    return Liveness(alloc, free)
+
+
+def words(
+    schedule: Schedule,
+    n_scalar: int,
+    lower: Callable[[Any], list[Launch]],
+    slot_bytes: Callable[[Any], int],
+) -> tuple[array[int], list[str]]:
+    """The int32 words and kernel texts of ``load``."""
+    kernels: dict[str, int] = {}
+    live = liveness(schedule)
+    temps = len(schedule.slots) - schedule.n_leaf - schedule.n_out
+    head = [VERSION, schedule.n_leaf, schedule.n_out, temps, n_scalar]
+    body: list[int] = []
+    count = 0
+
+    def put(*ws: int) -> None:
+        nonlocal count
+        body.extend(ws)
+        count += 1
+
+    for i, step in enumerate([*schedule.steps, None]):
+        for k in live.alloc[i]:
+            put(ALLOC, k)
+        if isinstance(step, Structured) and step.op == "copy":
+            put(COPY, *step.operands, slot_bytes(schedule.slots[step.operands[0]]))
+        elif step is not None:
+            for run in lower(step):
+                kernel = kernels.setdefault(run.kernel, len(kernels))
+                put(RUN, kernel, run.flags, *run.grid, len(run.slots), *run.slots,
+                    len(run.words), *run.words)  # fmt: skip
+        for k in live.free[i]:
+            put(FREE, k)
+    sizes = [slot_bytes(s) for s in schedule.slots]
+    return array("i", [*head, *sizes, count, *body]), list(kernels)

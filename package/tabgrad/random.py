@@ -1,0 +1,366 @@
+"""Random numbers: PyTorch's CPU generator (mt19937) and its samplers, on every device.
+
+The stream is sequential, so it is drawn on the host and the numbers are sent to the device: a seed
+gives PyTorch's numbers everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import dtypes as dt
+from . import runtime
+from .creation import _place, sizes
+from .dtypes import DType
+from .graph import cast, leaf
+from .shape import Shape, numel
+from .tensor import Tensor
+
+
+class Generator:
+    """A random stream with its own state, as ``torch.Generator``."""
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self.device = runtime.device("cpu")
+        self._seed = 67280421310721
+        self._engine: Any = None
+
+    @property
+    def engine(self) -> Any:
+        """The sampler behind it, made at first use."""
+        if self._engine is None:
+            self._engine = _engine(self._seed)
+        return self._engine
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts the stream again from a seed."""
+        if not -(1 << 63) <= seed < 1 << 64:
+            raise RuntimeError(f"Overflow when unpacking long long: {seed}")
+        self._seed = seed % (1 << 64)
+        self._engine = _engine(self._seed)
+        return self
+
+    def seed(self) -> int:
+        """Starts from a seed of the system's, and returns it."""
+        value = int.from_bytes(os.urandom(8), "little") >> 1
+        self.manual_seed(value)
+        return value
+
+    def initial_seed(self) -> int:
+        """The seed it was started from."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """The state as a uint8 tensor on the host."""
+        from .creation import frombuffer
+
+        raw = self.engine.get_state()
+        with runtime.device("cpu"):
+            return frombuffer(bytearray(raw), dtype=dt.uint8)
+
+    def set_state(self, state: Tensor) -> Generator:
+        """Continues from a state that ``get_state`` gave."""
+        if state.dtype is not dt.uint8:
+            raise TypeError("expected a torch.ByteTensor, but got " + state.type_name())
+        self.engine.set_state(bytes(state._bytes()))
+        return self
+
+    def clone_state(self) -> Generator:
+        """Another generator in the same state."""
+        return Generator().set_state(self.get_state())
+
+    def __deepcopy__(self, memo: Any) -> Generator:
+        return self.clone_state()
+
+
+def _engine(seed: int) -> Any:
+    if runtime.IN_PAGE:
+        from .backends.page import PageRandom
+
+        return PageRandom(seed)
+    from .backends.numpy_random import MT19937
+
+    return MT19937(seed)
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seeds the default generator, on all devices."""
+    return default_generator.manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Seeds the default generator from the system."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed of the default generator."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Sets the state of the default generator."""
+    default_generator.set_state(new_state)
+
+
+class fork_rng:
+    """Restores the default generator's state at the end of the block."""
+
+    def __init__(self, devices: Any = None, enabled: bool = True, **_: Any) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> None:
+        self.state = get_rng_state()
+
+    def __exit__(self, *_: Any) -> None:
+        if self.enabled:
+            set_rng_state(self.state)
+
+
+def draw(kind: str, shape: Shape, dtype: DType, device: Any, generator: Any, *args: Any) -> Tensor:
+    """Draws from the stream now, in order, and sends the numbers to the device."""
+    made = runtime.resolve(device)
+    made.check_dtype(dtype)
+    n = numel(shape)
+    work = _DRAWN.get((kind, dtype.name), dtype)
+    engine = (generator or default_generator).engine
+    data = getattr(engine, kind)(n, *args) if kind in ("randperm",) else _call(
+        engine, kind, n, work, args
+    )
+    if n == 0:
+        data = b""
+    node = leaf(made.upload(data, work, n), shape, work)
+    return Tensor._wrap(cast(node, dtype), made)
+
+
+# what a sampler draws in, where that is not the dtype itself
+_DRAWN = {
+    (kind, name): work
+    for kind in ("uniform", "normal", "exponential")
+    for name, work in (("float16", dt.float32), ("bfloat16", dt.float32))
+}
+_DRAWN |= {(k, d.name): dt.int64 for k in ("randint", "randperm") for d in dt.DTYPES}
+_DRAWN |= {("bernoulli", d.name): dt.float32 for d in dt.DTYPES}
+
+
+def _call(engine: Any, kind: str, n: int, work: DType, args: tuple[Any, ...]) -> Any:
+    out = (
+        getattr(engine, kind)(n, work.name, *args)
+        if kind in ("uniform", "normal")
+        else getattr(engine, kind)(n, *args)
+    )
+    if hasattr(out, "astype"):
+        return memoryview(out.astype(work.numpy_name)).cast("B") if n else b""
+    return out
+
+
+def _new(kind: str, size: tuple[Any, ...], kw: dict[str, Any], *args: Any) -> Tensor:
+    size = kw.pop("size", size)
+    generator = kw.pop("generator", None)
+    requires_grad, out = kw.pop("requires_grad", False), kw.pop("out", None)
+    for ignored in ("layout", "pin_memory", "memory_format", "names"):
+        kw.pop(ignored, None)
+    dtype, made = _place(kw.pop("dtype", None), kw.pop("device", None))
+    if kw:
+        raise TypeError(f"unexpected keyword argument '{next(iter(kw))}'")
+    if not dtype.is_floating_point:
+        from .promotion import title
+
+        raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{title(dtype)}'")
+    shape = sizes(size if isinstance(size, tuple) else (size,))
+    x = draw(kind, shape, dtype, made, generator, *args)
+    if out is not None:
+        return out._resized(shape)._write(x)
+    return x.requires_grad_() if requires_grad else x
+
+
+def rand(*size: Any, **kw: Any) -> Tensor:
+    """Uniform in [0, 1)."""
+    return _new("uniform", size, kw, 0.0, 1.0)
+
+
+def randn(*size: Any, **kw: Any) -> Tensor:
+    """Standard normal."""
+    return _new("normal", size, kw, 0.0, 1.0)
+
+
+def randint(*args: Any, low: int = 0, high: int | None = None, size: Any = None, **kw: Any) -> Tensor:
+    """Integers in [low, high): ``randint(high, size)`` or ``randint(low, high, size)``."""
+    rest = list(args)
+    if size is None:
+        size = rest.pop()
+    if len(rest) == 2:
+        low, high = rest
+    elif rest:
+        high = rest[0]
+    if high is None or high <= low:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    generator, requires_grad = kw.pop("generator", None), kw.pop("requires_grad", False)
+    dtype, made = _place(kw.pop("dtype", None) or dt.int64, kw.pop("device", None))
+    x = draw("randint", sizes((size,) if not isinstance(size, tuple | list) else tuple(size)), dtype, made, generator, int(low), int(high))
+    return x.requires_grad_() if requires_grad else x
+
+
+def randperm(n: int, *, generator: Any = None, dtype: DType = dt.int64, device: Any = None, **_: Any) -> Tensor:
+    """A random order of 0 … n-1."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    engine = (generator or default_generator).engine
+    made = runtime.resolve(device)
+    data = engine.randperm(n)
+    if hasattr(data, "astype"):
+        data = memoryview(data.astype("int64")).cast("B") if n else b""
+    node = leaf(made.upload(data if n else b"", dt.int64, n), (n,), dt.int64)
+    return Tensor._wrap(cast(node, dtype), made)
+
+
+def _as(x: Tensor, kw: dict[str, Any]) -> dict[str, Any]:
+    kw["dtype"] = kw.get("dtype") or x.dtype
+    kw["device"] = kw.get("device") or x.storage.device
+    return kw
+
+
+def rand_like(input: Tensor, **kw: Any) -> Tensor:
+    """Uniform in the shape of another tensor."""
+    return rand(input._shape, **_as(input, kw))
+
+
+def randn_like(input: Tensor, **kw: Any) -> Tensor:
+    """Standard normal in the shape of another tensor."""
+    return randn(input._shape, **_as(input, kw))
+
+
+def randint_like(input: Tensor, *args: Any, **kw: Any) -> Tensor:
+    """Integers in the shape of another tensor."""
+    return randint(*args, input._shape, **_as(input, kw))
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, **kw: Any) -> Tensor:
+    """Normal with the given means and deviations, numbers or tensors."""
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        return _new("normal", sizes((size,)), {**kw, "generator": generator}, float(mean), float(std))
+    like = mean if isinstance(mean, Tensor) else std
+    shape = (mean + std * 0)._shape
+    x = draw("normal", shape, like.dtype, like.storage.device, generator, 0.0, 1.0)
+    return x * std + mean
+
+
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability given by each element (or by ``p``)."""
+    if p is not None:
+        return draw("bernoulli", input._shape, input.dtype, input.storage.device, generator, float(p))
+    u = draw("uniform", input._shape, dt.float32, input.storage.device, generator, 0.0, 1.0)
+    return (u < input).to(input.dtype)
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
+    """Indices drawn with probability proportional to the weights of each row."""
+    x = input.detach()
+    if not x.dtype.is_floating_point:
+        raise RuntimeError("multinomial only supports floating-point dtypes for input")
+    if x.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    n = x._shape[-1]
+    if not replacement and num_samples > n:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    bad = (x < 0) | ~x.isfinite()
+    if bool(bad.any()):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if not replacement or num_samples == 1:
+        q = draw("exponential", x._shape, dt.float32, x.storage.device, generator, 1.0)
+        ratio = x / q
+        return ratio.topk(num_samples, -1)[1] if num_samples > 1 else ratio.argmax(-1, keepdim=True)
+    total = x.cumsum(-1)
+    total = total / total.narrow(-1, n - 1, 1)
+    shape = (*x._shape[:-1], num_samples)
+    u = draw("uniform", shape, dt.float32, x.storage.device, generator, 0.0, 1.0)
+    return (total.unsqueeze(-2) < u.unsqueeze(-1)).sum(-1).clamp(max=n - 1)
+
+
+def poisson(input: Tensor, generator: Any = None) -> Tensor:
+    """Poisson counts with the given rates, by inverting products of uniforms."""
+    raise NotImplementedError("poisson: use numpy.random.poisson and tensor()")
+
+
+# --- in place -------------------------------------------------------------------------------------------
+
+
+def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kw: Any) -> Tensor:
+    """Fills with uniform numbers in [from, to)."""
+    low = float(kw.get("from", kw.get("a", from_)))
+    if low > to:
+        raise RuntimeError(
+            f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}"
+        )
+    return self._write(draw("uniform", self._shape, self.dtype, self.storage.device, generator, low, float(to)))
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fills with normal numbers."""
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    return self._write(draw("normal", self._shape, self.dtype, self.storage.device, generator, float(mean), float(std)))
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fills with 0 and 1."""
+    if isinstance(p, Tensor):
+        return self._write(bernoulli(p.expand(self._shape), generator=generator).to(self.dtype))
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    return self._write(draw("bernoulli", self._shape, self.dtype, self.storage.device, generator, float(p)))
+
+
+_DIGITS = {
+    "float32": 1 << 24, "float64": 1 << 53, "float16": 1 << 11, "bfloat16": 1 << 8,
+    "int64": (1 << 63) - 1, "int32": (1 << 31) - 1, "int16": (1 << 15) - 1, "int8": 127,
+    "uint8": 255, "bool": 1,
+}  # fmt: skip
+
+
+def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
+    """Fills with integers in [from, to), or all the dtype holds."""
+    if from_ is not None and to is None:
+        from_, to = 0, from_
+    if to is None:
+        top = _DIGITS[self.dtype.name] + 1
+        x = draw("random_full", self._shape, dt.int64, self.storage.device, generator, top)
+        return self._write(x.to(self.dtype))
+    low = int(from_ or 0)
+    x = draw("randint", self._shape, dt.int64, self.storage.device, generator, low, int(to))
+    return self._write(x.to(self.dtype))
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fills with exponential numbers of rate ``lambd``."""
+    return self._write(draw("exponential", self._shape, self.dtype, self.storage.device, generator, float(lambd)))
+
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
+    """Fills with exponentials of normal numbers."""
+    return self._write(draw("normal", self._shape, self.dtype, self.storage.device, generator, float(mean), float(std)).exp())
+
+
+__all__ = [
+    "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed",
+    "manual_seed", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "seed", "set_rng_state",
+]  # fmt: skip
+METHODS = {
+    "uniform_": uniform_, "normal_": normal_, "bernoulli_": bernoulli_, "random_": random_,
+    "exponential_": exponential_, "log_normal_": log_normal_, "multinomial": multinomial,
+    "bernoulli": bernoulli,
+}  # fmt: skip

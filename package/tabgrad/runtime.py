@@ -1,0 +1,376 @@
+"""Devices, the flush that turns pending values into one run, and reads."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from weakref import ref
+
+from . import plan as plans
+from .debug import debug
+from .dtypes import DType
+from .graph import Node, leaf, view
+from .schedule import Caps, Schedule, schedule
+from .shape import contiguous_strides, is_contiguous, numel
+
+IN_PAGE = sys.platform == "emscripten"
+_RUN_AHEAD = 1024  # pending values before a flush happens by itself
+_MAX_PLANS = 1024
+
+counters = {
+    "plans_built": 0, "plan_hits": 0, "bridge_calls": 0, "dispatches": 0, "flushes": 0,
+}  # fmt: skip
+
+
+class device:
+    """Where tensors live, as ``torch.device``: ``"webgpu"``, ``"wasm"``, ``"numpy"`` or ``"cpu"``
+    (the host's executor: wasm in a page, numpy on desktop)."""
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: Any, index: int | None = None) -> None:
+        if isinstance(type, device):
+            type, index = type.type, type.index
+        if not isinstance(type, str):
+            raise TypeError(f"device(): argument 'type' must be str, not {type.__class__.__name__}")
+        name, _, number = type.partition(":")
+        if name not in KINDS:
+            raise RuntimeError(
+                f"Expected one of {', '.join(KINDS)} device type at start of device string: {type}"
+            )
+        if number:
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}'")
+            index = int(number)
+        if index:
+            raise RuntimeError(f"there is one {name} device, number 0; got index {index}")
+        self.type, self.index = name, index
+
+    def __repr__(self) -> str:
+        tail = "" if self.index is None else f", index={self.index}"
+        return f"device(type='{self.type}'{tail})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.type == other.type
+
+    def __hash__(self) -> int:
+        return hash(self.type)
+
+    def __enter__(self) -> device:
+        _defaults.append(resolve(self))
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        _defaults.pop()
+
+    def __reduce__(self) -> Any:
+        return device, (self.type, self.index)
+
+
+KINDS = ("cpu", "webgpu", "wasm", "numpy")
+
+
+class Buffer:
+    """Device memory behind a computed value; given back when nobody holds it."""
+
+    __slots__ = ("device", "handle", "nbytes")
+
+    def __init__(self, owner: Device, handle: Any, nbytes: int) -> None:
+        self.device, self.handle, self.nbytes = owner, handle, nbytes
+        owner.allocated += nbytes
+        owner.peak = max(owner.peak, owner.allocated)
+
+    def __del__(self) -> None:
+        self.device.allocated -= self.nbytes
+        self.device.release(self.handle)
+
+
+class Device:
+    """An executor with its pending values and its plans. Subclassed by the kinds below."""
+
+    caps = Caps()
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.public = device(kind)
+        self.pending: dict[int, ref[Any]] = {}
+        self.plans: dict[Any, Any] = {}
+        self.allocated = 0
+        self.peak = 0
+
+    def __str__(self) -> str:
+        return self.kind
+
+    # what a kind provides
+
+    def release(self, handle: Any) -> None:
+        """Memory of a buffer nobody holds."""
+
+    def check_dtype(self, dtype: DType) -> None:
+        """Raises if the device cannot hold the dtype."""
+
+    def send(self, data: Any, dtype: DType, nelems: int) -> Any:
+        """Host bytes to the device: a handle."""
+        raise NotImplementedError
+
+    def fetch(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
+        """Elements of a buffer as host bytes, waiting for them."""
+        raise NotImplementedError
+
+    async def fetch_async(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
+        """As ``fetch``, awaiting."""
+        return self.fetch(buffer, dtype, start, count)
+
+    def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> Any:
+        """A schedule as a runnable plan."""
+        raise NotImplementedError
+
+    def run(self, compiled: Any, leaves: list[Buffer], numbers: list[Node]) -> list[Any]:
+        """Runs a plan: handles of the results."""
+        raise NotImplementedError
+
+    def bytes_of(self, dtype: DType, nelems: int) -> int:
+        """Device bytes of so many elements."""
+        return dtype.itemsize * nelems
+
+    # what all share
+
+    def upload(self, data: Any, dtype: DType, nelems: int) -> Buffer:
+        """Host bytes as a buffer."""
+        self.check_dtype(dtype)
+        handle = self.send(data, dtype, nelems)
+        return Buffer(self, handle, self.bytes_of(dtype, nelems))
+
+    def flush(self, extra: Node | None = None) -> None:
+        """Computes every pending value that somebody holds, in one run."""
+        pending, self.pending = self.pending, {}
+        nodes: dict[int, Node] = {}
+        for cell in pending.values():
+            storage = cell()
+            if storage is not None and storage.node.op != "buffer":
+                nodes[id(storage.node)] = storage.node
+        if extra is not None and extra.op != "buffer":
+            nodes[id(extra)] = extra
+        roots = []
+        for node in nodes.values():
+            if numel(node.shape):
+                roots.append(node)
+            else:
+                node.realize(Buffer(self, self.send(b"", node.dtype, 0), 0))
+        if roots:
+            try:
+                self._run(roots)
+            except BaseException:
+                # what was pending stays pending, so that nothing is lost
+                self.pending = {**pending, **self.pending}
+                raise
+
+    def _run(self, roots: list[Node]) -> None:
+        graph = plans.linearize(roots)
+        found = self.plans.get(graph.key)
+        if found is None:
+            found = self._build(graph, roots)
+        else:
+            counters["plan_hits"] += 1
+        counters["flushes"] += 1
+        compiled, what = found
+        handles = self.run(compiled, [n.buffer for n in graph.leaves], graph.numbers)
+        made: dict[int, Buffer] = {}
+        for k, handle in enumerate(handles):
+            slot = what.slots[what.n_leaf + k]
+            nbytes = self.bytes_of(slot.dtype, slot.nelems)
+            made[what.n_leaf + k] = Buffer(self, handle, nbytes)
+        for root, (kind, k) in zip(roots, what.outs, strict=True):
+            root.realize(made[k] if kind == "slot" else graph.leaves[k].buffer)
+
+    def _build(self, graph: plans.Pending, roots: list[Node]) -> tuple[Any, Schedule]:
+        for node in roots:
+            self.check_dtype(node.dtype)
+        what = schedule(roots, graph.leaves, graph.numbers, self.caps)
+        if debug.level >= 1:
+            debug.plan(self, graph, what)
+        counters["plans_built"] += 1
+        found = self.compile(what, len(graph.numbers), graph.numbers), what
+        if len(self.plans) >= _MAX_PLANS:
+            self.plans.pop(next(iter(self.plans)))
+        self.plans[graph.key] = found
+        return found
+
+    def locate(self, node: Node) -> tuple[Buffer, int]:
+        """The buffer of a value in row-major order and where it begins, computing it if need be."""
+        if node.op == "view" and is_contiguous(node.shape, node.arg[0]):
+            source, offset = node.srcs[0], node.arg[1]
+            self.flush(source)
+            if source.op == "buffer":
+                return source.buffer, offset
+        if node.op != "buffer":
+            self.flush(node)
+        return node.buffer, 0
+
+
+# --- the kinds ------------------------------------------------------------------------------------
+
+
+class NumpyDevice(Device):
+    """numpy on desktop CPython, or in a page that has loaded it."""
+
+    def __init__(self) -> None:
+        super().__init__("numpy")
+        from .backends import numpy as backend
+
+        self.backend = backend
+        self.caps = backend.CAPS
+
+    def send(self, data: Any, dtype: DType, nelems: int) -> Any:
+        return self.backend.upload(data, dtype)
+
+    def fetch(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
+        self._check_status()
+        return memoryview(buffer.handle[start : start + count]).cast("B")
+
+    def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> Any:
+        return self.backend.Plan(what, n_scalar)
+
+    def run(self, compiled: Any, leaves: list[Buffer], numbers: list[Node]) -> list[Any]:
+        counters["dispatches"] += compiled.launches
+        return compiled.run([b.handle for b in leaves], [n.arg for n in numbers])
+
+    def _check_status(self) -> None:
+        from .backends import numpy_math
+
+        code, numpy_math.status = numpy_math.status, 0
+        raise_status(code)
+
+
+def raise_status(code: int) -> None:
+    """What the status word says went wrong on the device."""
+    if code == 0:
+        return
+    if code == 1:
+        raise OverflowError(
+            "an int64 result does not fit into the 32 bits that the webgpu device keeps; "
+            'compute it on the host: tensor.to("cpu")'
+        )
+    dim, size = (code - 2) & 15, (code - 2) >> 4
+    raise IndexError(f"index out of range in dimension {dim} with size {size}")
+
+
+_open: dict[str, Device] = {}
+_defaults: list[Device] = []
+
+
+def host_kind() -> str:
+    """The executor behind ``"cpu"``."""
+    return "wasm" if IN_PAGE else "numpy"
+
+
+def resolve(spec: Any) -> Device:
+    """The open device a user's ``device=`` names."""
+    if spec is None:
+        return default_device()
+    if isinstance(spec, Device):
+        return spec
+    kind = device(spec).type
+    kind = host_kind() if kind == "cpu" else kind
+    found = _open.get(kind)
+    return found if found is not None else open_device(kind)
+
+
+def open_device(kind: str) -> Device:
+    """Opens a device, waiting for it."""
+    if kind == "numpy":
+        made: Device = NumpyDevice()
+    else:
+        from .backends.page import open_sync
+
+        made = open_sync(kind)
+    _open[kind] = made
+    return made
+
+
+def default_device() -> Device:
+    """Where new tensors live: what the user set, else webgpu, else wasm; numpy on desktop."""
+    if not _defaults:
+        _defaults.append(_choose())
+    return _defaults[-1]
+
+
+def _choose() -> Device:
+    if not IN_PAGE:
+        made = resolve("numpy")
+    else:
+        from .backends.page import choose_sync
+
+        made = choose_sync()
+    _announce(made)
+    return made
+
+
+def _announce(made: Device) -> None:
+    debug.say(1, f"tabgrad: default device is {made}")
+
+
+def set_default_device(spec: Any) -> None:
+    """Where new tensors live from now on, as ``torch.set_default_device``."""
+    made = _choose() if spec is None else resolve(spec)
+    if _defaults:
+        _defaults[0] = made
+    else:
+        _defaults.append(made)
+
+
+def get_default_device() -> device:
+    """Where new tensors live."""
+    return default_device().public
+
+
+def step_done() -> None:
+    """The end of an optimizer step: what is pending runs now, so steps look alike."""
+    for made in _open.values():
+        made.flush()
+
+
+def read(node: Node, made: Device) -> Any:
+    """A value's host bytes in row-major order; waits for the device."""
+    count = numel(node.shape)
+    if not count:
+        made.flush()
+        return b""
+    buffer, start = made.locate(node)
+    return made.fetch(buffer, node.dtype, start, count)
+
+
+async def read_async(node: Node, made: Device) -> Any:
+    """As ``read``, awaiting."""
+    count = numel(node.shape)
+    if not count:
+        return b""
+    buffer, start = made.locate(node)
+    return await made.fetch_async(buffer, node.dtype, start, count)
+
+
+def transfer(node: Node, source: Device, target: Device) -> Node:
+    """A value on another device."""
+    target.check_dtype(node.dtype)
+    data = read(node, source)
+    return leaf(target.upload(data, node.dtype, numel(node.shape)), node.shape, node.dtype)
+
+
+def whole(node: Node) -> Node:
+    """A value in row-major order as a node of its own."""
+    return view(node, node.shape, contiguous_strides(node.shape), 0)
+
+
+def memory_allocated(spec: Any = None) -> int:
+    """Bytes of device memory held by values, as ``torch.cuda.memory_allocated``."""
+    return resolve(spec).allocated
+
+
+def max_memory_allocated(spec: Any = None) -> int:
+    """The most bytes held by values so far."""
+    return resolve(spec).peak
+
+
