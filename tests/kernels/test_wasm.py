@@ -1,0 +1,599 @@
+"""The WASM kernels against numpy: hand-made steps, lowered by backends/wasm.py, run in wasmtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("wasmtime")
+sys.path.insert(0, str(Path(__file__).parent))
+from machine import BUILD, ROOT, Machine  # noqa: E402
+from tabgrad.backends.wasm import lower  # noqa: E402
+from tabgrad.dtype import COMPUTE, DTYPES, bfloat16, bool_, float16, float32  # noqa: E402
+from tabgrad.ir import Fused, Instr, Structured  # noqa: E402
+
+STORED = {d: np.uint16 if d is bfloat16 else np.dtype(d.numpy_name) for d in DTYPES}
+WIDE = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64, "b": np.int32}
+DTYPE_OF = {np.dtype(v): k for k, v in STORED.items() if k is not bfloat16}
+
+
+@pytest.fixture(scope="module", params=["simd", "relaxed"])
+def machine(request):
+    if not (BUILD / f"{request.param}.wasm").exists():
+        pytest.skip("the kernels are not built: python wasm_kernels/build.py")
+    return Machine(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+class Builder:
+    """Writes a Fused step: ``load``, ``op``, ``reduce``, ``store`` give instruction numbers."""
+
+    def __init__(self, rows, inner=()):
+        self.rows, self.inner = rows, inner
+        self.instrs, self.arrays, self.dtypes, self.written = [], [], [], []
+
+    def emit(self, op, type_, srcs=(), arg=None, level=0):
+        phase = 0
+        for s in srcs:
+            i = self.instrs[s]
+            phase = max(phase, i.phase + (i.op == "reduce"))
+            if op != "reduce":
+                level = max(level, i.level)
+        self.instrs.append(Instr(op, type_, tuple(srcs), arg, level, phase))
+        return len(self.instrs) - 1
+
+    def operand(self, array, dtype=None):
+        for k, a in enumerate(self.arrays):
+            if a is array:
+                return k
+        self.arrays.append(array)
+        self.dtypes.append(dtype or DTYPE_OF[array.dtype])
+        return len(self.arrays) - 1
+
+    def load(self, array, strides=None, offset=0, level=0, dtype=None):
+        k = self.operand(array, dtype)
+        space = self.rows + (self.inner if level else ())
+        if strides is None:
+            strides = tuple(math.prod(space[d + 1 :]) for d in range(len(space)))
+        return self.emit("load", self.dtypes[k].compute, (), (k, strides, offset), level)
+
+    def op(self, name, type_, *srcs, arg=None):
+        return self.emit(name, type_, srcs, arg)
+
+    def reduce(self, kind, src):
+        return self.emit("reduce", self.instrs[src].type, (src,), kind)
+
+    def store(self, src, array, strides=None, offset=0, dtype=None):
+        k = self.operand(array, dtype)
+        self.written.append(k)
+        level = self.instrs[src].level
+        self.emit("store", self.dtypes[k].compute, (src,), (k, strides, offset), level)
+
+    def run(self, machine, scalars=b""):
+        n = len(self.arrays)
+        sizes = tuple(a.size for a in self.arrays)
+        step = Fused(self.rows, self.inner, tuple(self.instrs), tuple(range(n)),
+                     tuple(self.dtypes), sizes, tuple(self.written), "")  # fmt: skip
+        for launch in lower(step, None):
+            machine.run(launch, self.arrays, scalars)
+
+
+def samples(dtype, shape, rng):
+    if dtype is bfloat16:
+        return (rng.standard_normal(shape).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    if dtype.is_floating_point:
+        return rng.standard_normal(shape).astype(STORED[dtype])
+    if dtype is bool_:
+        return rng.random(shape) < 0.5
+    info = np.iinfo(STORED[dtype])
+    return rng.integers(max(info.min, -1000), min(info.max, 1000), shape, dtype=STORED[dtype])
+
+
+def widened(array, dtype):
+    if dtype is bfloat16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(WIDE[dtype.compute])
+
+
+# ---- fused: loads, stores, views ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=repr)
+@pytest.mark.parametrize("n", [1, 3, 4, 1003, 4100])
+def test_every_dtype_survives_load_and_store(machine, rng, dtype, n):
+    x = samples(dtype, n, rng)
+    out = np.zeros_like(x)
+    b = Builder((n,))
+    v = b.load(x, dtype=dtype)
+    b.store(v, out, dtype=dtype)
+    b.run(machine)
+    np.testing.assert_array_equal(out, x)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_views(machine, seed):
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 5))
+    rows = tuple(int(s) for s in rng.integers(1, [9, 9, 60, 700][:rank] + rng.integers(1, 3)))
+    x, y, z = (rng.standard_normal(200_000).astype(np.float32) for _ in range(3))
+    contiguous = tuple(math.prod(rows[d + 1 :]) for d in range(rank))
+    permuted = rng.permutation(rank)
+    strides = [0] * rank
+    step = 1
+    for d in permuted:
+        strides[d] = step * int(rng.choice([0, 1, 1, 1, 2]))
+        step *= rows[d]
+    if sum(s * (n - 1) for s, n in zip(strides, rows, strict=True)) >= x.size:
+        strides = list(contiguous)
+    flipped = tuple(-s for s in contiguous)
+    end = math.prod(rows) - 1
+    if end >= y.size:
+        pytest.skip("too large")
+    out = np.zeros(math.prod(rows) + 7, np.float32)
+    b = Builder(rows)
+    i, j, k = b.load(x, tuple(strides)), b.load(y, flipped, end), b.load(z)
+    b.store(b.op("sub", "f", b.op("mul", "f", i, j), k), out, None, 7)
+    b.run(machine)
+    view = np.lib.stride_tricks.as_strided
+    expect = view(x, rows, [4 * s for s in strides]) * view(y[end:], rows, [4 * s for s in flipped])
+    expect = expect - z[: end + 1].reshape(rows)
+    np.testing.assert_array_equal(out[7:], expect.reshape(-1))
+    assert (out[:7] == 0).all()
+
+
+def test_transposed_store_and_addr(machine):
+    out = np.zeros(35 * 50, np.int64)
+    b = Builder((50, 35))
+    b.store(b.emit("addr", "l", (), ((35, 1), 5)), out, (1, 50))
+    b.run(machine)
+    np.testing.assert_array_equal(out.reshape(35, 50).T, np.arange(5, 1755).reshape(50, 35))
+
+
+def test_in_place(machine, rng):
+    x = samples(float32, 5000, rng)
+    expect = x * 2 + 1
+    b = Builder((5000,))
+    v = b.load(x)
+    two, one = b.emit("const", "f", (), 2.0), b.emit("const", "f", (), 1.0)
+    b.store(b.op("add", "f", b.op("mul", "f", v, two), one), x)
+    b.run(machine)
+    np.testing.assert_array_equal(x, expect)
+
+
+def test_scalars_and_constants_keep_their_bits(machine):
+    n, big = 9, (1 << 62) + 12345
+    out = [np.zeros(n, t) for t in ("f4", "f8", "i4", "i8")]
+    b = Builder((n,))
+    for t, o, slot in zip("fdil", out, range(4), strict=True):
+        b.store(b.emit("scalar", t, (), slot), o)
+    b.run(machine, struct.pack("<ddqq", 0.1, 0.1, -7, big))
+    assert [o[-1] for o in out] == [np.float32(0.1), 0.1, -7, big]
+    b = Builder((n,))
+    for t, o, value in zip("fdil", out, (1e40, -math.inf, -(2**31), big), strict=True):
+        b.store(b.emit("const", t, (), value), o)
+    b.run(machine)
+    assert [o[0] for o in out] == [math.inf, -math.inf, -(2**31), big]
+
+
+def test_take_checks_its_index(machine, rng):
+    table = samples(float32, (10, 6), rng)
+    index = np.array([3, -1, 9, 0], np.int64)
+    out = np.zeros((4, 6), np.float32)
+
+    def gather():
+        b = Builder((4, 6))
+        i = b.op("index", "l", b.load(index, (1, 0)), arg=(10, 41))
+        six = b.emit("const", "l", (), 6)
+        at = b.op("add", "l", b.op("mul", "l", i, six), b.emit("addr", "l", (), ((0, 1), 0)))
+        k = b.operand(table)
+        b.store(b.emit("take", "f", (at,), (k, 60)), out)
+        b.run(machine)
+
+    machine.status[0] = 0
+    gather()
+    np.testing.assert_array_equal(out, table[index])
+    assert machine.status[0] == 0
+    index[1] = 10
+    gather()
+    assert machine.status[0] == 41
+    machine.status[0] = 0
+
+
+# ---- fused: the ops ------------------------------------------------------------------------------------
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, math.inf, -math.inf, math.nan, 1e-40, -1e-40, 3.4e38,
+           -3.4e38, 1e-8, 88.7, 89.5, -87.5, -103.0, -104.5, 2.5, 1.5, 128.0, -150.0]  # fmt: skip
+ERF = np.vectorize(math.erf)
+ULPS = {
+    "exp": (np.exp, 2), "exp2": (np.exp2, 2), "expm1": (np.expm1, 3), "log": (np.log, 1.5),
+    "log2": (np.log2, 2), "log10": (np.log10, 1), "log1p": (np.log1p, 3), "sqrt": (np.sqrt, 0.51),
+    "tanh": (np.tanh, 4), "sinh": (np.sinh, 2), "cosh": (np.cosh, 2), "tan": (np.tan, 4),
+    "asin": (np.arcsin, 2), "acos": (np.arccos, 2), "atan": (np.arctan, 2), "erf": (ERF, 3),
+    "erfc": (np.vectorize(math.erfc), 1), "asinh": (np.arcsinh, 1), "acosh": (np.arccosh, 1),
+    "atanh": (np.arctanh, 1), "floor": (np.floor, 0), "ceil": (np.ceil, 0), "round": (np.rint, 0),
+    "trunc": (np.trunc, 0), "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), 3), "rsqrt":
+    (lambda x: 1 / np.sqrt(x), 1.6), "abs": (np.abs, 0), "neg": (np.negative, 0),
+}  # fmt: skip
+
+
+def unary(machine, name, x, type_="f", out_type=None):
+    out = np.zeros(x.shape, WIDE[out_type or type_])
+    b = Builder(x.shape)
+    b.store(b.op(name, out_type or type_, b.load(x)), out)
+    b.run(machine)
+    return out
+
+
+@pytest.mark.parametrize("name", ULPS)
+def test_accuracy_of_float32(machine, rng, name):
+    f, ulps = ULPS[name]
+    spread = rng.standard_normal(20_000) * np.exp2(rng.integers(-20, 8, 20_000))
+    x = np.concatenate([SPECIAL, spread]).astype(np.float32)
+    if name == "tan":
+        x = x[~(np.abs(x) > 1e6)]
+    if name == "sigmoid":  # 1 / (1 + inf) below
+        x = x[~(x < -88)]
+    with np.errstate(all="ignore"):
+        expect = f(x.astype(np.float64))
+        near = np.asarray(expect).astype(np.float32)
+    got = unary(machine, name, x)
+    finite = np.isfinite(near)
+    np.testing.assert_array_equal(got[~finite], near[~finite])
+    unit = np.spacing(np.maximum(np.abs(near[finite]), np.float32(1e-38))).astype(np.float64)
+    error = np.abs(got[finite] - expect[finite]) / unit
+    assert error.max() <= ulps, (error.max(), x[finite][error.argmax()])
+
+
+@pytest.mark.parametrize("name, f", [("sin", np.sin), ("cos", np.cos)])
+def test_accuracy_of_sin_and_cos(machine, rng, name, f):
+    x = np.concatenate([rng.uniform(-1e4, 1e4, 20_000), rng.uniform(-1e6, 1e6, 20_000)]).astype("f4")
+    expect = f(x.astype(np.float64))
+    assert np.abs(unary(machine, name, x) - expect).max() < 1.3e-7
+    assert np.isnan(unary(machine, name, np.array([np.inf, -np.inf, np.nan], "f4"))).all()
+
+
+def test_doubles_are_libms(machine, rng):
+    x = rng.standard_normal(999)
+    for name, f in (("exp", np.exp), ("sin", np.sin), ("tanh", np.tanh), ("erf", ERF)):
+        np.testing.assert_allclose(unary(machine, name, x, "d"), f(x), rtol=1e-15)
+
+
+def test_special_functions(machine):
+    x = np.array([0.5, 1.5, 3.25, 20.0, -0.5, -2.25])
+    digamma = [-1.96351002602142, 0.03648997397857, 1.01694226131317, 2.97052395, 0.0364899739786]
+    got = unary(machine, "digamma", x, "d")
+    np.testing.assert_allclose(got[[0, 1, 4]], [digamma[0], digamma[1], digamma[4]], rtol=1e-11)
+    got = unary(machine, "trigamma", np.array([1.0, 0.5, 4.0]), "d")
+    expect = [math.pi**2 / 6, math.pi**2 / 2, math.pi**2 / 6 - 1 - 1 / 4 - 1 / 9]
+    np.testing.assert_allclose(got, expect, rtol=1e-9)
+    y = np.linspace(-0.999, 0.999, 101)
+    np.testing.assert_allclose(ERF(unary(machine, "erfinv", y, "d")), y, atol=1e-14)
+    got = unary(machine, "lgamma", x, "d")
+    np.testing.assert_allclose(got, np.vectorize(math.lgamma)(x), rtol=1e-12)
+
+
+INTEGERS = [0, 1, -1, 2, -2, 3, -3, 7, -7, 31, 32, 40, 100, -(2**31), 2**31 - 1]
+
+
+def binary(machine, name, a, b_, type_, out_type=None):
+    out = np.zeros(a.shape, WIDE[out_type or type_])
+    b = Builder(a.shape)
+    b.store(b.op(name, out_type or type_, b.load(a), b.load(b_)), out)
+    b.run(machine)
+    return out
+
+
+@pytest.mark.parametrize("type_", "il")
+def test_integer_division_is_pythons_and_never_traps(machine, type_):
+    a, b = (v.reshape(-1).astype(WIDE[type_]) for v in np.meshgrid(INTEGERS, INTEGERS))
+    wrap = WIDE[type_]
+    ok = b != 0
+    for name, f in (("floordiv", np.floor_divide), ("remainder", np.remainder), ("fmod", np.fmod)):
+        got = binary(machine, name, a, b, type_)
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(got[ok], f(a[ok], b[ok]).astype(wrap), name)
+        assert (got[~ok] == 0).all()
+    bits = 8 * np.dtype(wrap).itemsize
+    got = binary(machine, "shl", a, b, type_)
+    inside = (b >= 0) & (b < bits)
+    np.testing.assert_array_equal(got, np.where(inside, a << np.where(inside, b, 0), 0))
+    got = binary(machine, "shr", a, b, type_)
+    np.testing.assert_array_equal(got, a >> np.where(inside, b, bits - 1))
+    small = np.abs(b) < 8
+    got = binary(machine, "pow", a, b, type_)[small & (b >= 0)]
+    positive = np.where(small & (b >= 0), b, 0)
+    np.testing.assert_array_equal(got, (a**positive)[small & (b >= 0)])
+
+
+def test_float_division_like_python(machine, rng):
+    a = np.concatenate([rng.uniform(-50, 50, 3000), [6.0, -6.0, 0.3, 5.0, -5.0, 1.0]]).astype("f4")
+    b = np.concatenate([rng.uniform(-5, 5, 3000), [0.1, 0.2, 0.1, -5.0, 2.5, np.inf]]).astype("f4")
+    np.testing.assert_array_equal(binary(machine, "remainder", a, b, "f"), np.remainder(a, b))
+    np.testing.assert_array_equal(binary(machine, "floordiv", a, b, "f"), np.floor_divide(a, b))
+
+
+def test_maximum_propagates_nan_and_comparisons_do_not(machine, rng):
+    a, b = (np.tile(SPECIAL, 23).astype("f4"), np.repeat(SPECIAL, 23).astype("f4"))
+    np.testing.assert_array_equal(binary(machine, "maximum", a, b, "f"), np.maximum(a, b))
+    np.testing.assert_array_equal(binary(machine, "minimum", a, b, "f"), np.minimum(a, b))
+    for name, f in (("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("ge", np.greater_equal)):
+        out = np.zeros(a.shape, np.bool_)
+        build = Builder(a.shape)
+        build.store(build.op(name, "b", build.load(a), build.load(b)), out)
+        build.run(machine)
+        np.testing.assert_array_equal(out, f(a, b))
+
+
+@pytest.mark.parametrize("type_", "fdl")
+def test_where(machine, rng, type_):
+    n = 777
+    mask = rng.random(n) < 0.5
+    a, c = samples(COMPUTE[type_], n, rng), samples(COMPUTE[type_], n, rng)
+    out = np.zeros_like(a)
+    b = Builder((n,))
+    b.store(b.op("where", type_, b.load(mask), b.load(a), b.load(c)), out)
+    b.run(machine)
+    np.testing.assert_array_equal(out, np.where(mask, a, c))
+
+
+def test_order_keys_sort_as_the_floats_do(machine, rng):
+    x = np.concatenate([SPECIAL, rng.standard_normal(500)])
+    for t, k in (("f", "i"), ("d", "l")):
+        values = x.astype(WIDE[t])
+        keys = unary(machine, "order_key", values, t, k)
+        order = np.argsort(keys, kind="stable")
+        np.testing.assert_array_equal(values[order], values[np.argsort(values, kind="stable")])
+
+
+@pytest.mark.parametrize("to", DTYPES, ids=repr)
+@pytest.mark.parametrize("type_", "fdilb")
+def test_casts(machine, rng, type_, to):
+    x = samples(COMPUTE[type_], 501, rng)
+    if type_ in "fd":
+        x = np.concatenate([x * 100, [0.0, -0.0, 65519.0, 65520.0, 1e-7, 6e-8]]).astype(x.dtype)
+    if to.compute in "il":
+        x = np.clip(x, -30000, 30000).astype(x.dtype)
+    out = np.zeros(x.shape, STORED[to])
+    b = Builder(x.shape)
+    b.store(b.op("cast", to.compute, b.load(x), arg=to), out, dtype=to)
+    b.run(machine)
+    if to is bfloat16:
+        bits = x.astype(np.float32).view(np.uint32)
+        expect = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    elif to is bool_:
+        expect = x != 0
+    else:
+        with np.errstate(over="ignore"):
+            middle = np.int64 if to.compute in "il" else np.float32 if to is float16 else STORED[to]
+            expect = x.astype(middle).astype(STORED[to])
+    np.testing.assert_array_equal(out, expect)
+
+
+# ---- fused: reductions -------------------------------------------------------------------------------------
+
+NUMPY = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
+
+
+@pytest.mark.parametrize("kind", NUMPY)
+@pytest.mark.parametrize("type_", "fdil")
+@pytest.mark.parametrize("shape", [(1, 10_000), (40, 33), (3, 1), (700, 9), (5, 3000)])
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_reductions(machine, rng, kind, type_, shape, by_columns):
+    rows, inner = shape
+    x = samples(COMPUTE[type_], (inner, rows) if by_columns else (rows, inner), rng)
+    if kind == "prod":
+        x = np.where(rng.random(x.shape) < 0.9, 1, x).astype(x.dtype)
+    out = np.zeros(rows, x.dtype)
+    b = Builder((rows,), (inner,))
+    strides = (1, rows) if by_columns else (inner, 1)
+    b.store(b.reduce(kind, b.load(x, strides, level=1)), out)
+    b.run(machine)
+    with np.errstate(all="ignore"):
+        expect = NUMPY[kind](x.astype("f8" if type_ in "fd" else x.dtype), axis=0 if by_columns else 1)
+    if type_ in "fd":
+        np.testing.assert_allclose(out, expect, rtol=3e-5 if type_ == "f" else 1e-10, atol=1e-3)
+    else:
+        np.testing.assert_array_equal(out, expect.astype(x.dtype))
+
+
+@pytest.mark.parametrize("kind, neutral", [("sum", 0), ("prod", 1), ("max", -np.inf), ("min", np.inf)])
+def test_an_empty_reduction_is_the_neutral_element(machine, kind, neutral):
+    x, out = np.zeros(1, "f4"), np.full(5, 3, "f4")
+    b = Builder((5,), (0,))
+    b.store(b.reduce(kind, b.load(x, (0, 1), level=1)), out)
+    b.run(machine)
+    assert (out == neutral).all()
+
+
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_ten_million_ones(machine, by_columns):
+    x = np.ones(10_000_000, "f4")
+    rows = 8 if by_columns else 1
+    out = np.zeros(rows, "f4")
+    b = Builder((rows,), (x.size // rows,))
+    b.store(b.reduce("sum", b.load(x, (1, rows), level=1)), out)
+    b.run(machine)
+    assert (out == x.size // rows).all()
+
+
+@pytest.mark.parametrize("shape", [(37, 1100), (500, 10), (3, 5000), (64, 256)])
+def test_softmax_and_layer_norm(machine, rng, shape):
+    rows, n = shape
+    x, w = samples(float32, shape, rng), samples(float32, n, rng)
+    out = np.zeros_like(x)
+    b = Builder((rows,), (n,))
+    v = b.load(x, level=1)
+    e = b.op("exp", "f", b.op("sub", "f", v, b.reduce("max", v)))
+    b.store(b.op("div", "f", e, b.reduce("sum", e)), out)
+    b.run(machine)
+    y = np.exp(x.astype("f8") - x.max(1, keepdims=True))
+    np.testing.assert_allclose(out, y / y.sum(1, keepdims=True), rtol=1e-6)
+
+    mean, inverse = np.zeros(rows, "f4"), np.zeros(rows, "f4")
+    b = Builder((rows,), (n,))
+    v, weight = b.load(x, level=1), b.load(w, (0, 1), level=1)
+    size, eps = b.emit("const", "f", (), float(n)), b.emit("const", "f", (), 1e-5)
+    m = b.op("div", "f", b.reduce("sum", v), size)
+    d = b.op("sub", "f", v, m)
+    r = b.op("rsqrt", "f", b.op("add", "f", b.op("div", "f", b.reduce("sum", b.op("mul", "f", d, d)), size), eps))
+    b.store(b.op("mul", "f", b.op("mul", "f", d, r), weight), out)
+    b.store(m, mean)
+    b.store(r, inverse)
+    b.run(machine)
+    x8 = x.astype("f8")
+    c = x8 - x8.mean(1, keepdims=True)
+    scale = 1 / np.sqrt((c * c).mean(1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(out, c * scale * w, atol=3e-5)
+    np.testing.assert_allclose(mean, x8.mean(1), atol=1e-6)
+    np.testing.assert_allclose(inverse, scale[:, 0], rtol=1e-5)
+
+
+def test_reduction_over_several_dimensions(machine, rng):
+    x = samples(float32, (6, 5, 7, 9), rng)  # per channel, as batch norm does
+    out = np.zeros(5, "f4")
+    b = Builder((5,), (6, 63))
+    b.store(b.reduce("sum", b.load(x, (63, 315, 1), level=1)), out)
+    b.run(machine)
+    np.testing.assert_allclose(out, x.astype("f8").sum((0, 2, 3)), atol=1e-4)
+
+
+# ---- structured kernels ------------------------------------------------------------------------------------
+
+
+def structured(machine, op, arg, *arrays):
+    dtypes = tuple(DTYPE_OF[a.dtype] for a in arrays)
+    sizes = tuple(a.size for a in arrays)
+    step = Structured(op, arg, tuple(range(len(arrays))), dtypes, sizes)
+    for launch in lower(step, None):
+        machine.run(launch, list(arrays))
+
+
+@pytest.mark.parametrize("type_", ["f4", "f8"])
+@pytest.mark.parametrize("m, n, k", [(1, 1, 1), (1, 130, 77), (2, 9, 300), (5, 7, 3), (6, 8, 256),
+    (97, 131, 513), (64, 10, 50), (130, 1, 77), (200, 600, 40)])  # fmt: skip
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+def test_matmul(machine, rng, type_, m, n, k, layout):
+    a, b = rng.standard_normal((m, k)).astype(type_), rng.standard_normal((k, n)).astype(type_)
+    expect = a.astype("f8") @ b
+    sa, sb = (k, 1), (n, 1)
+    if layout[0] == "t":
+        a, sa = np.ascontiguousarray(a.T), (1, m)
+    if layout[1] == "t":
+        b, sb = np.ascontiguousarray(b.T), (1, k)
+    out = np.full((m, n), 9, type_)
+    structured(machine, "matmul", ((), m, n, k, ((), 0, *sa), ((), 0, *sb)), a, b, out)
+    np.testing.assert_allclose(out, expect, atol=(2e-6 if type_ == "f4" else 1e-14) * k**0.5 * 8)
+
+
+def test_matmul_in_batches(machine, rng):
+    a, b = rng.standard_normal((4, 3, 7, 20)).astype("f4"), rng.standard_normal((3, 20, 9)).astype("f4")
+    out = np.zeros((4, 3, 7, 9), "f4")
+    arg = ((4, 3), 7, 9, 20, ((420, 140), 0, 20, 1), ((0, 180), 0, 9, 1))
+    structured(machine, "matmul", arg, a, b, out)
+    np.testing.assert_allclose(out, a @ b, atol=1e-5)
+    out = np.zeros((4, 3, 7, 9), "f4")  # one matrix for the whole batch
+    arg = ((4, 3), 7, 9, 20, ((420, 140), 0, 20, 1), ((0, 0), 180, 9, 1))
+    structured(machine, "matmul", arg, a, b, out)
+    np.testing.assert_allclose(out, a @ b[1], atol=1e-5)
+
+
+CONVS = [
+    # N, C, H, W, O, KH, KW, stride, padding, dilation, groups
+    (2, 3, 9, 11, 5, 3, 3, (1, 1), (1, 1), (1, 1), 1),
+    (1, 4, 12, 30, 6, 3, 5, (1, 1), (0, 2), (1, 1), 2),
+    (3, 6, 10, 10, 9, 3, 3, (2, 2), (1, 1), (1, 1), 3),
+    (2, 8, 8, 40, 16, 1, 1, (1, 1), (0, 0), (1, 1), 1),
+    (2, 5, 15, 17, 7, 3, 3, (2, 1), (2, 2), (2, 2), 1),
+    (2, 6, 9, 20, 6, 3, 3, (1, 1), (1, 1), (1, 1), 6),
+    (2, 4, 11, 12, 8, 3, 3, (2, 2), (1, 1), (1, 1), 4),
+    (1, 3, 20, 20, 4, 7, 7, (3, 3), (3, 3), (1, 1), 1),
+]
+
+
+@pytest.mark.parametrize("type_", ["f4", "f8"])
+@pytest.mark.parametrize("case", CONVS, ids=str)
+def test_convolution_and_its_gradients(machine, rng, type_, case):
+    n, c, h, w, o, kh, kw, (sh, sw), (ph, pw), (dh, dw), groups = case
+    oh, ow = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1, (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    x = rng.standard_normal((n, c, h, w))
+    weight, g = rng.standard_normal((o, c // groups, kh, kw)), rng.standard_normal((n, o, oh, ow))
+    y, gx, gw = np.zeros((n, o, oh, ow)), np.zeros((n, c, h + 2 * ph, w + 2 * pw)), np.zeros_like(weight)
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    for q in range(o):
+        first = q // (o // groups) * (c // groups)
+        for j in range(c // groups):
+            for u in range(kh):
+                for v in range(kw):
+                    at = (slice(None), first + j, slice(u * dh, u * dh + oh * sh, sh),
+                          slice(v * dw, v * dw + ow * sw, sw))  # fmt: skip
+                    y[:, q] += padded[at][:, :oh, :ow] * weight[q, j, u, v]
+                    gx[at][:, :oh, :ow] += g[:, q] * weight[q, j, u, v]
+                    gw[q, j, u, v] = (padded[at][:, :oh, :ow] * g[:, q]).sum()
+    gx = gx[:, :, ph : ph + h, pw : pw + w]
+    arg = (n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups)
+    x, weight, g = (a.astype(type_) for a in (x, weight, g))
+    for op, a, b, expect in (("conv2d", x, weight, y), ("conv2d_input", g, weight, gx),
+                             ("conv2d_weight", g, x, gw)):  # fmt: skip
+        out = np.full(expect.shape, 9, type_)
+        structured(machine, op, arg, a, b, out)
+        np.testing.assert_allclose(out, expect, atol=2e-4 if type_ == "f4" else 1e-11, err_msg=op)
+
+
+@pytest.mark.parametrize("op", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("type_", ["f4", "f8", "i4", "i8"])
+def test_scan(machine, rng, op, type_):
+    x = rng.uniform(-3, 3, (5, 33)).astype(type_)
+    out = np.zeros_like(x)
+    structured(machine, "scan", (5, 33, op), x, out)
+    f = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}[op]
+    np.testing.assert_allclose(out, f.accumulate(x.astype("f8" if type_[0] == "f" else type_), 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("type_", ["i4", "i8"])
+@pytest.mark.parametrize("rows, n", [(3, 1), (7, 20), (4, 1000), (1, 40_000), (1, 300_000)])
+def test_sort_is_stable(machine, rng, type_, rows, n):
+    info = np.iinfo(type_)
+    for low, high in ((info.min, info.max), (-5, 5)):
+        keys = rng.integers(low, high, (rows, n), dtype=type_)
+        out = np.zeros((rows, n), "i4")
+        structured(machine, "sort", (rows, n), keys, out)
+        np.testing.assert_array_equal(out, np.argsort(keys, 1, kind="stable"))
+
+
+@pytest.mark.parametrize("mode", ["set", "add", "prod", "max", "min"])
+@pytest.mark.parametrize("type_", ["f4", "f8", "i4", "i8"])
+def test_scatter(machine, rng, mode, type_):
+    out, value = rng.uniform(-9, 9, 50).astype(type_), rng.uniform(-3, 3, 200).astype(type_)
+    index = rng.integers(0, 50, 200).astype("i4")
+    expect = out.copy()
+    f = {"add": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(mode)
+    if f is None:
+        expect[index] = value
+    else:
+        f.at(expect, index, value)
+    structured(machine, "scatter", (50, 200, mode), out, index, value)
+    np.testing.assert_allclose(out, expect, rtol=1e-6)
+
+
+def test_copy(machine, rng):
+    x, out = samples(float32, 1001, rng), np.zeros(1001, "f4")
+    structured(machine, "copy", (), x, out)
+    np.testing.assert_array_equal(out, x)
+
+
+def test_elementwise_inc_is_what_generate_writes():
+    path = ROOT / "wasm_kernels" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", path)
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / "wasm_kernels" / "elementwise.inc").read_text() == generate.text()

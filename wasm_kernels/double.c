@@ -1,0 +1,5 @@
+// The double versions of matmul and the convolutions: the same text, two lanes to a vector.
+#define DOUBLE
+#include "gemm.c"
+#include "matmul.c"
+#include "conv2d.c"

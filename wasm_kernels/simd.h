@@ -1,0 +1,19 @@
+// What every kernel file shares: the calling convention and four-lane (two-lane) arithmetic.
+#pragma once
+#include <stdint.h>
+#include <wasm_simd128.h>
+
+typedef union { double d; int64_t l; } Cell;  // a number of the plan's scalar table
+
+#define ARGUMENTS const int32_t *words, uint8_t **buffers, const Cell *scalars
+#define EXPORT(name) __attribute__((export_name(#name)))
+#define KERNEL(name) EXPORT(name) void name(ARGUMENTS)
+
+// a * b + c: one instruction in the relaxed build, rounded twice otherwise.
+#ifdef __wasm_relaxed_simd__
+#define MADD_F(a, b, c) wasm_f32x4_relaxed_madd(a, b, c)
+#define MADD_D(a, b, c) wasm_f64x2_relaxed_madd(a, b, c)
+#else
+#define MADD_F(a, b, c) wasm_f32x4_add(wasm_f32x4_mul(a, b), c)
+#define MADD_D(a, b, c) wasm_f64x2_add(wasm_f64x2_mul(a, b), c)
+#endif

@@ -1,0 +1,119 @@
+// sort_i, sort_l: the stable permutation (int32) that sorts each row of int32 or int64 keys.
+//
+// buffers: keys, out. words: rows, n.
+// Pieces of up to 32768 keys are sorted by byte-wise radix passes in static memory (a pass in which
+// all keys share the byte is left out); longer rows are then merged, by index, through the same
+// memory, or by rotation where a piece is too long even for that. Bound by the scattered writes of
+// the passes (some 2 ns per key and pass) and by scattered reads of keys in the merges.
+#include "simd.h"
+
+#define PIECE 32768
+#define ROOM (PIECE * 2)  // indices that keys_a holds when it serves a merge
+
+static _Alignas(16) uint64_t keys_a[PIECE], keys_b[PIECE];
+static int32_t index_b[PIECE];
+static int32_t *const room = (int32_t *)keys_a;
+
+// Sorts n keys with sign bit flipped; `index` goes along. The result is in keys_a and index.
+static void radix(int32_t *index, int n, int bytes) {
+  uint64_t *from = keys_a, *to = keys_b;
+  int32_t *index_from = index, *index_to = index_b;
+  for (int shift = 0; shift < 8 * bytes; shift += 8) {
+    int32_t starts[256] = {0}, sum = 0;
+    for (int i = 0; i < n; i++) starts[from[i] >> shift & 255]++;
+    if (starts[from[0] >> shift & 255] == n) continue;
+    for (int d = 0; d < 256; d++) {
+      int32_t count = starts[d];
+      starts[d] = sum;
+      sum += count;
+    }
+    for (int i = 0; i < n; i++) {
+      int32_t at = starts[from[i] >> shift & 255]++;
+      to[at] = from[i];
+      index_to[at] = index_from[i];
+    }
+    uint64_t *keys = from;
+    from = to, to = keys;
+    int32_t *other = index_from;
+    index_from = index_to, index_to = other;
+  }
+  if (index_from != index) __builtin_memcpy(index, index_from, (unsigned)n * 4);
+}
+
+static void reverse(int32_t *x, int n) {
+  for (int i = 0, j = n - 1; i < j; i++, j--) {
+    int32_t t = x[i];
+    x[i] = x[j], x[j] = t;
+  }
+}
+
+static void rotate(int32_t *x, int middle, int n) {  // brings x[middle..n) to the front
+  reverse(x, middle);
+  reverse(x + middle, n - middle);
+  reverse(x, n);
+}
+
+#define INSERTION 24
+
+#define SORT(t, T, U, FLIP)                                                                    \
+  static void insertion_##t(const T *keys, int32_t *out, int start, int n) {                   \
+    for (int i = 0; i < n; i++) {                                                              \
+      int at = i;                                                                              \
+      T key = keys[start + i];                                                                 \
+      for (; at > 0 && keys[out[at - 1]] > key; at--) out[at] = out[at - 1];                   \
+      out[at] = start + i;                                                                     \
+    }                                                                                          \
+  }                                                                                            \
+  static void piece_##t(const T *keys, int32_t *out, int start, int n) {                       \
+    if (n <= INSERTION) {                                                                      \
+      insertion_##t(keys, out, start, n);                                                      \
+      return;                                                                                  \
+    }                                                                                          \
+    for (int i = 0; i < n; i++) {                                                              \
+      keys_a[i] = (U)keys[start + i] ^ FLIP;                                                   \
+      out[i] = start + i;                                                                      \
+    }                                                                                          \
+    radix(out, n, sizeof(T));                                                                  \
+  }                                                                                            \
+  static void merge_##t(const T *keys, int32_t *out, int middle, int n) { /* middle <= room */ \
+    __builtin_memcpy(room, out, (unsigned)middle * 4);                                         \
+    int a = 0, b = middle, to = 0;                                                             \
+    while (a < middle && b < n) out[to++] = keys[out[b]] < keys[room[a]] ? out[b++] : room[a++]; \
+    while (a < middle) out[to++] = room[a++];                                                  \
+  }                                                                                            \
+  static int before_##t(const T *keys, const int32_t *run, int n, T key) {                     \
+    int low = 0, high = n; /* how many of a run are less than a key */                         \
+    while (low < high) {                                                                       \
+      int middle = (low + high) / 2;                                                           \
+      if (keys[run[middle]] < key) low = middle + 1;                                           \
+      else high = middle;                                                                      \
+    }                                                                                          \
+    return low;                                                                                \
+  }                                                                                            \
+  static void join_##t(const T *keys, int32_t *out, int middle, int n) {                       \
+    if (middle == 0 || middle == n || keys[out[middle - 1]] <= keys[out[middle]]) return;      \
+    if (middle <= ROOM) {                                                                 \
+      merge_##t(keys, out, middle, n);                                                         \
+      return;                                                                                  \
+    }                                                                                          \
+    int left = middle / 2; /* split both runs at one key, rotate, and join the halves */       \
+    int right = before_##t(keys, out + middle, n - middle, keys[out[left]]);                   \
+    rotate(out + left, middle - left, middle - left + right);                                  \
+    join_##t(keys, out, left, left + right);                                                   \
+    join_##t(keys, out + left + right, middle - left, n - left - right);                       \
+  }                                                                                            \
+  KERNEL(sort_##t) {                                                                           \
+    int n = words[1];                                                                          \
+    for (int row = 0; row < words[0]; row++) {                                                 \
+      const T *keys = (const T *)buffers[0] + row * n;                                         \
+      int32_t *out = (int32_t *)buffers[1] + row * n;                                          \
+      for (int i = 0; i < n; i += PIECE)                                                       \
+        piece_##t(keys, out + i, i, n - i < PIECE ? n - i : PIECE);                            \
+      for (int width = PIECE; width < n; width *= 2)                                           \
+        for (int i = 0; i + width < n; i += 2 * width)                                         \
+          join_##t(keys, out + i, width, n - i < 2 * width ? n - i : 2 * width);               \
+    }                                                                                          \
+  }
+
+SORT(i, int32_t, uint32_t, 0x80000000u)
+SORT(l, int64_t, uint64_t, 0x8000000000000000u)
