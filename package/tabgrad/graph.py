@@ -11,6 +11,8 @@ from .shape import Shape, broadcast_shapes
 if TYPE_CHECKING:
     from .runtime import Device
 
+RUN_AHEAD = 1024  # pending values before a flush happens by itself
+
 _trash: list[tuple[Any, ...]] = []
 _emptying = False
 
@@ -118,11 +120,19 @@ class Storage:
         self.version = 0  # counts in-place writes
         self.generation = 0  # counts in-place writes that autograd has seen
         if node.op != "buffer":
-            device.pending[id(self)] = ref(self)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Joins what the next flush computes; a long queue flushes by itself."""
+        device = self.device
+        device.pending[id(self)] = ref(self)
+        device.queued += 1  # not len(pending): the ids of dead cells are used again
+        if device.queued >= RUN_AHEAD:
+            device.flush()
 
     def set(self, node: Node) -> None:
         """Replaces the content: an in-place write."""
         self.node = node
         self.version += 1
         if node.op != "buffer":
-            self.device.pending[id(self)] = ref(self)
+            self._wait()

@@ -14,7 +14,6 @@ from .schedule import Caps, Schedule, schedule
 from .shape import contiguous_strides, is_contiguous, numel
 
 IN_PAGE = sys.platform == "emscripten"
-_RUN_AHEAD = 1024  # pending values before a flush happens by itself
 _MAX_PLANS = 1024
 
 counters = {
@@ -97,6 +96,7 @@ class Device:
         self.kind = kind
         self.public = device(kind)
         self.pending: dict[int, ref[Any]] = {}
+        self.queued = 0  # values recorded since the last flush
         self.plans: dict[Any, Any] = {}
         self.allocated = 0
         self.peak = 0
@@ -146,7 +146,7 @@ class Device:
 
     def flush(self, extra: Node | None = None) -> None:
         """Computes every pending value that somebody holds, in one run."""
-        pending, self.pending = self.pending, {}
+        pending, self.pending, self.queued = self.pending, {}, 0
         nodes: dict[int, Node] = {}
         for cell in pending.values():
             storage = cell()
