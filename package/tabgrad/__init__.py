@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import autograd as autograd
-from . import creation, function, gradcheck, methods, runtime
+from . import creation, methods, runtime
 from . import random as random
 from .autograd import (
     enable_grad,

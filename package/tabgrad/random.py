@@ -7,6 +7,8 @@ gives PyTorch's numbers everywhere.
 from __future__ import annotations
 
 import os
+import struct
+from array import array
 from typing import Any
 
 from . import dtypes as dt
@@ -16,6 +18,9 @@ from .dtypes import DType
 from .graph import cast, leaf
 from .shape import Shape, numel
 from .tensor import Tensor
+
+
+_STATE = struct.Struct("<QI?d")  # seed, position in the key, whether a normal is cached, that normal
 
 
 class Generator:
@@ -55,15 +60,21 @@ class Generator:
         """The state as a uint8 tensor on the host."""
         from .creation import frombuffer
 
-        raw = self.engine.get_state()
+        seed, position, key, cached = self.engine.get_state()
+        raw = _STATE.pack(seed, position, cached is not None, cached or 0.0) + bytes(key)
         with runtime.device("cpu"):
-            return frombuffer(bytearray(raw), dtype=dt.uint8)
+            return frombuffer(raw, dtype=dt.uint8)
 
     def set_state(self, state: Tensor) -> Generator:
         """Continues from a state that ``get_state`` gave."""
         if state.dtype is not dt.uint8:
             raise TypeError("expected a torch.ByteTensor, but got " + state.type_name())
-        self.engine.set_state(bytes(state._bytes()))
+        raw = bytes(state._bytes())
+        if len(raw) != _STATE.size + 4 * 624:
+            raise RuntimeError("RNG state is wrong size")
+        self._seed, position, paired, cached = _STATE.unpack_from(raw)
+        key = array("I", raw[_STATE.size :])
+        self.engine.set_state((self._seed, position, key, cached if paired else None))
         return self
 
     def clone_state(self) -> Generator:
@@ -133,11 +144,7 @@ def draw(kind: str, shape: Shape, dtype: DType, device: Any, generator: Any, *ar
     n = numel(shape)
     work = _DRAWN.get((kind, dtype.name), dtype)
     engine = (generator or default_generator).engine
-    data = getattr(engine, kind)(n, *args) if kind in ("randperm",) else _call(
-        engine, kind, n, work, args
-    )
-    if n == 0:
-        data = b""
+    data = _call(engine, kind, n, work, args) if n else b""
     node = leaf(made.upload(data, work, n), shape, work)
     return Tensor._wrap(cast(node, dtype), made)
 
@@ -148,14 +155,14 @@ _DRAWN = {
     for kind in ("uniform", "normal", "exponential")
     for name, work in (("float16", dt.float32), ("bfloat16", dt.float32))
 }
-_DRAWN |= {(k, d.name): dt.int64 for k in ("randint", "randperm") for d in dt.DTYPES}
+_DRAWN |= {(k, d.name): dt.int64 for k in ("randint",) for d in dt.DTYPES}
 _DRAWN |= {("bernoulli", d.name): dt.float32 for d in dt.DTYPES}
 
 
 def _call(engine: Any, kind: str, n: int, work: DType, args: tuple[Any, ...]) -> Any:
     out = (
         getattr(engine, kind)(n, work.name, *args)
-        if kind in ("uniform", "normal")
+        if kind in ("uniform", "normal", "exponential")
         else getattr(engine, kind)(n, *args)
     )
     if hasattr(out, "astype"):
@@ -337,7 +344,7 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
         from_, to = 0, from_
     if to is None:
         top = _DIGITS[self.dtype.name] + 1
-        x = draw("random_full", self._shape, dt.int64, self.storage.device, generator, top)
+        x = draw("randint", self._shape, dt.int64, self.storage.device, generator, 0, top)
         return self._write(x.to(self.dtype))
     low = int(from_ or 0)
     x = draw("randint", self._shape, dt.int64, self.storage.device, generator, low, int(to))

@@ -90,7 +90,9 @@ class Builder:
 
 def samples(dtype, shape, rng):
     if dtype is bfloat16:
-        return (rng.standard_normal(shape).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        return (rng.standard_normal(shape).astype(np.float32).view(np.uint32) >> 16).astype(
+            np.uint16
+        )
     if dtype.is_floating_point:
         return rng.standard_normal(shape).astype(STORED[dtype])
     if dtype is bool_:
@@ -256,7 +258,9 @@ def test_accuracy_of_float32(machine, rng, name):
 
 @pytest.mark.parametrize("name, f", [("sin", np.sin), ("cos", np.cos)])
 def test_accuracy_of_sin_and_cos(machine, rng, name, f):
-    x = np.concatenate([rng.uniform(-1e4, 1e4, 20_000), rng.uniform(-1e6, 1e6, 20_000)]).astype("f4")
+    x = np.concatenate([rng.uniform(-1e4, 1e4, 20_000), rng.uniform(-1e6, 1e6, 20_000)]).astype(
+        "f4"
+    )
     expect = f(x.astype(np.float64))
     assert np.abs(unary(machine, name, x) - expect).max() < 1.3e-7
     assert np.isnan(unary(machine, name, np.array([np.inf, -np.inf, np.nan], "f4"))).all()
@@ -326,7 +330,12 @@ def test_maximum_propagates_nan_and_comparisons_do_not(machine, rng):
     a, b = (np.tile(SPECIAL, 23).astype("f4"), np.repeat(SPECIAL, 23).astype("f4"))
     np.testing.assert_array_equal(binary(machine, "maximum", a, b, "f"), np.maximum(a, b))
     np.testing.assert_array_equal(binary(machine, "minimum", a, b, "f"), np.minimum(a, b))
-    for name, f in (("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("ge", np.greater_equal)):
+    for name, f in (
+        ("eq", np.equal),
+        ("ne", np.not_equal),
+        ("lt", np.less),
+        ("ge", np.greater_equal),
+    ):
         out = np.zeros(a.shape, np.bool_)
         build = Builder(a.shape)
         build.store(build.op(name, "b", build.load(a), build.load(b)), out)
@@ -399,14 +408,18 @@ def test_reductions(machine, rng, kind, type_, shape, by_columns):
     b.store(b.reduce(kind, b.load(x, strides, level=1)), out)
     b.run(machine)
     with np.errstate(all="ignore"):
-        expect = NUMPY[kind](x.astype("f8" if type_ in "fd" else x.dtype), axis=0 if by_columns else 1)
+        expect = NUMPY[kind](
+            x.astype("f8" if type_ in "fd" else x.dtype), axis=0 if by_columns else 1
+        )
     if type_ in "fd":
         np.testing.assert_allclose(out, expect, rtol=3e-5 if type_ == "f" else 1e-10, atol=1e-3)
     else:
         np.testing.assert_array_equal(out, expect.astype(x.dtype))
 
 
-@pytest.mark.parametrize("kind, neutral", [("sum", 0), ("prod", 1), ("max", -np.inf), ("min", np.inf)])
+@pytest.mark.parametrize(
+    "kind, neutral", [("sum", 0), ("prod", 1), ("max", -np.inf), ("min", np.inf)]
+)
 def test_an_empty_reduction_is_the_neutral_element(machine, kind, neutral):
     x, out = np.zeros(1, "f4"), np.full(5, 3, "f4")
     b = Builder((5,), (0,))
@@ -445,7 +458,11 @@ def test_softmax_and_layer_norm(machine, rng, shape):
     size, eps = b.emit("const", "f", (), float(n)), b.emit("const", "f", (), 1e-5)
     m = b.op("div", "f", b.reduce("sum", v), size)
     d = b.op("sub", "f", v, m)
-    r = b.op("rsqrt", "f", b.op("add", "f", b.op("div", "f", b.reduce("sum", b.op("mul", "f", d, d)), size), eps))
+    r = b.op(
+        "rsqrt",
+        "f",
+        b.op("add", "f", b.op("div", "f", b.reduce("sum", b.op("mul", "f", d, d)), size), eps),
+    )
     b.store(b.op("mul", "f", b.op("mul", "f", d, r), weight), out)
     b.store(m, mean)
     b.store(r, inverse)
@@ -496,7 +513,10 @@ def test_matmul(machine, rng, type_, m, n, k, layout):
 
 
 def test_matmul_in_batches(machine, rng):
-    a, b = rng.standard_normal((4, 3, 7, 20)).astype("f4"), rng.standard_normal((3, 20, 9)).astype("f4")
+    a, b = (
+        rng.standard_normal((4, 3, 7, 20)).astype("f4"),
+        rng.standard_normal((3, 20, 9)).astype("f4"),
+    )
     out = np.zeros((4, 3, 7, 9), "f4")
     arg = ((4, 3), 7, 9, 20, ((420, 140), 0, 20, 1), ((0, 180), 0, 9, 1))
     structured(machine, "matmul", arg, a, b, out)
@@ -527,7 +547,11 @@ def test_convolution_and_its_gradients(machine, rng, type_, case):
     oh, ow = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1, (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
     x = rng.standard_normal((n, c, h, w))
     weight, g = rng.standard_normal((o, c // groups, kh, kw)), rng.standard_normal((n, o, oh, ow))
-    y, gx, gw = np.zeros((n, o, oh, ow)), np.zeros((n, c, h + 2 * ph, w + 2 * pw)), np.zeros_like(weight)
+    y, gx, gw = (
+        np.zeros((n, o, oh, ow)),
+        np.zeros((n, c, h + 2 * ph, w + 2 * pw)),
+        np.zeros_like(weight),
+    )
     padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     for q in range(o):
         first = q // (o // groups) * (c // groups)
@@ -556,7 +580,9 @@ def test_scan(machine, rng, op, type_):
     out = np.zeros_like(x)
     structured(machine, "scan", (5, 33, op), x, out)
     f = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}[op]
-    np.testing.assert_allclose(out, f.accumulate(x.astype("f8" if type_[0] == "f" else type_), 1), rtol=1e-5)
+    np.testing.assert_allclose(
+        out, f.accumulate(x.astype("f8" if type_[0] == "f" else type_), 1), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("type_", ["i4", "i8"])

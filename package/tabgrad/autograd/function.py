@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import autograd
-from .tensor import Tensor
+from . import tape as autograd
+from ..tensor import Tensor
 
 
 class FunctionCtx:
@@ -212,7 +212,3 @@ class _Refuse(Function):
         raise RuntimeError(
             "trying to differentiate twice a function that was marked with @once_differentiable"
         )
-
-
-autograd.Function = Function  # type: ignore[attr-defined]
-autograd.once_differentiable = once_differentiable  # type: ignore[attr-defined]

@@ -7,11 +7,11 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .graph import bury
+from ..graph import bury
 
 if TYPE_CHECKING:
-    from .ops.row import Row
-    from .tensor import Tensor
+    from ..ops.row import Row
+    from ..tensor import Tensor
 
 _MODIFIED = (
     "one of the variables needed for gradient computation has been modified by an inplace "
@@ -359,7 +359,7 @@ def _hooked(hooks: list[Any] | None, g: Any) -> Any:
 
 
 def _accumulate(x: Tensor, g: Any) -> None:
-    from .tensor import Tensor
+    from ..tensor import Tensor
 
     if x.grad is None:
         x.grad = g if g._requires_grad else Tensor._like(g)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import autograd
-from .dtypes import float64
-from .tensor import Tensor
+from . import tape as autograd
+from ..dtypes import float64
+from ..tensor import Tensor
 
 
 class GradcheckError(RuntimeError):
@@ -125,7 +125,3 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
         return tuple(g for g in got if g is not None)
 
     return gradcheck(first, (*inputs, *seeds[:n]), **kw)
-
-
-autograd.gradcheck = gradcheck  # type: ignore[attr-defined]
-autograd.gradgradcheck = gradgradcheck  # type: ignore[attr-defined]

@@ -1,0 +1,94 @@
+"""The texts of ``kernels_wgsl``: found, taken apart, filled in."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_MAX_GROUPS = 65535  # along one dimension of a grid
+
+
+class Limits(NamedTuple):
+    """What an adapter is: ``software`` is true where it computes on the CPU."""
+
+    max_storage_buffers: int = 8
+    software: bool = False
+
+
+def grid(groups: int) -> tuple[int, int, int]:
+    """That many workgroups along x, folded into y where one dimension cannot hold them."""
+    if groups <= _MAX_GROUPS:
+        return max(groups, 1), 1, 1
+    return FOLD, -(-groups // FOLD), 1
+
+
+FOLD = 1 << 15  # width of a folded grid
+
+
+def folded(groups: int) -> str:
+    """The number of a workgroup of ``grid(groups)``, in WGSL."""
+    return "wid.x" if groups <= _MAX_GROUPS else f"wid.x + wid.y * {FOLD}u"
+
+
+def folder() -> Path:
+    """Where the kernel files are: in the wheel, or in the checkout."""
+    here = Path(__file__).resolve()
+    installed = here.parents[1] / "_wgsl"
+    return installed if installed.is_dir() else here.parents[3] / "kernels_wgsl"
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a kernel file, without its head comment."""
+    text = (folder() / f"{name}.wgsl").read_text(encoding="utf-8")
+    return re.sub(r"\A(//.*\n)+\n*", "", text)
+
+
+def substitute(text: str, values: dict[str, Any]) -> str:
+    """Gives ``const NAME: type = value;`` lines their values; each name must be there once."""
+    for name, value in values.items():
+        if isinstance(value, bool):
+            value = "true" if value else "false"
+        line = re.compile(rf"^(const {name}: (\w+) = )[^;]*;", re.M)
+        suffix = "u" if re.search(rf"^const {name}: u32", text, re.M) else ""
+        text, n = line.subn(lambda m, v=value, s=suffix: f"{m[1]}{v}{s};", text)
+        if n != 1:
+            raise KeyError(f"the kernel has {n} constants named {name}")
+    return text
+
+
+def section(text: str, name: str) -> str:
+    """What stands between the comment lines ``// [name`` and ``// name]``."""
+    found = re.search(rf"^// \[{name}\n(.*?)^// {name}\]\n", text, re.M | re.S)
+    if not found:
+        raise KeyError(f"the kernel has no section {name}")
+    return found[1]
+
+
+@cache
+def _math() -> dict[str, tuple[str, frozenset[str]]]:
+    """Functions, structs and tables of math.wgsl: name → (text, names it uses)."""
+    text = re.sub(r"[ \t]*//[^\n]*", "", source("math"))
+    text = re.sub(r"\n+", "\n", text)
+    parts = re.findall(
+        r"^((?:fn|struct|const) (\w+)(?:[^\n]*[;}]$|.*?^[^\n \w]+$))", text, re.M | re.S
+    )
+    names = {name for _, name in parts}
+    return {
+        name: (body, frozenset(re.findall(r"\w+", body)) & names - {name}) for body, name in parts
+    }
+
+
+def prelude(body: str) -> str:
+    """The functions of math.wgsl that a text names, and those that they need."""
+    parts = _math()
+    todo = [w for w in set(re.findall(r"\w+", body)) if w in parts]
+    found: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += parts[name][1]
+    return "".join(parts[name][0] + "\n" for name in parts if name in found)
