@@ -48,7 +48,7 @@ def translated(error: Any) -> Exception:
     known = _ERRORS.get(name)
     if known is not None:
         return known(message)
-    plain = ("Error", "KernelError", "NoWebGPU", "")
+    plain = ("Error", "KernelError", "GpuError", "NoWebGPU", "")
     return RuntimeError(message if name in plain else f"{name}: {message}")
 
 
@@ -145,7 +145,7 @@ class Handle:
             raise translated(error) from None
 
     def write(self, id: int, data: Any, dtype: int, start: int = 0) -> None:
-        """Host bytes into a buffer, from element ``start`` on; makes the buffer if there is none."""
+        """Host bytes into a buffer, from element ``start`` on; made if there is none."""
         try:
             if isinstance(data, array):
                 address, length = data.buffer_info()
