@@ -135,13 +135,9 @@ class Sequential(_Numbered):
 
     def __mul__(self, times: int) -> Sequential:
         if not isinstance(times, int):
-            raise TypeError(
-                f"unsupported operand type(s) for *: {type(self)} and {type(times)}"
-            )
+            raise TypeError(f"unsupported operand type(s) for *: {type(self)} and {type(times)}")
         if times <= 0:
-            raise ValueError(
-                f"Non-positive multiplication factor {times} for {type(self)}"
-            )
+            raise ValueError(f"Non-positive multiplication factor {times} for {type(self)}")
         return Sequential(*(list(self) * times))
 
     __rmul__ = __mul__

@@ -44,7 +44,9 @@ def gather(module: Module, destination: Any, prefix: str, keep_vars: bool) -> An
     module._save_to_state_dict(destination, prefix, keep_vars)
     for name, child in module._modules.items():
         if child is not None:
-            child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+            child.state_dict(
+                destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
+            )
     for hook in module._state_dict_hooks.values():
         new = hook(module, destination, prefix, local)
         destination = destination if new is None else new

@@ -45,7 +45,9 @@ class _NormBase(Module):
                 name, Parameter(creation.empty(num_features, **kw)) if affine else None
             )
         tracked = track_running_stats
-        self.register_buffer("running_mean", creation.zeros(num_features, **kw) if tracked else None)
+        self.register_buffer(
+            "running_mean", creation.zeros(num_features, **kw) if tracked else None
+        )
         self.register_buffer("running_var", creation.ones(num_features, **kw) if tracked else None)
         self.register_buffer("num_batches_tracked", _count(device) if tracked else None)
         self.reset_parameters()
@@ -85,7 +87,7 @@ class _NormBase(Module):
 
 
 def _count(device: Any) -> Tensor:
-    from ..dtype import int64
+    from ..dtypes import int64
 
     return creation.tensor(0, dtype=int64, device=device)
 
@@ -374,8 +376,7 @@ class RMSNorm(Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.normalized_shape}, eps={self.eps}, "
-            f"elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
 
 
@@ -444,9 +445,7 @@ class LocalResponseNorm(Module):
         torch.Size([1, 4, 3])
     """
 
-    def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = size
         self.alpha = alpha

@@ -631,14 +631,14 @@ def _table_of(value: Any) -> str | None:
 
 
 def _dtype(name: str) -> Any:
-    from .. import dtype
+    from .. import dtypes
 
-    return getattr(dtype, name)
+    return getattr(dtypes, name)
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Device and dtype of ``to``'s arguments."""
-    from ..dtype import DType
+    from ..dtypes import DType
 
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     args = (*args, kwargs["tensor"]) if "tensor" in kwargs else args

@@ -1,8 +1,8 @@
 """Optimizer: parameter groups, state, hooks, and the walk over parameters that a step is.
 
-A rule is one method, ``_update``, for one parameter. Numbers that change from step to step (learning
-rate, bias corrections) are Python numbers there: they ride in the plan's scalar slots, so that the
-second step runs the first one's plan.
+A rule is one method, ``_update``, for one parameter. Numbers that change from step to step
+(learning rate, bias corrections) are Python numbers there: they ride in the plan's scalar slots,
+so that the second step runs the first one's plan.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         from .. import runtime
 
+        if self._stepping:  # an overridden step that calls its base class
+            return step(self, *args, **kwargs)
         for hook in self._step_pre_hooks.values():
             new = hook(self, args, kwargs)
             if new is not None:
@@ -88,8 +90,11 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                         f"new_kwargs), but got {new}."
                     )
                 args, kwargs = new
-        self._opt_called = True
-        out = step(self, *args, **kwargs)
+        self._opt_called = self._stepping = True
+        try:
+            out = step(self, *args, **kwargs)
+        finally:
+            self._stepping = False
         for hook in self._step_post_hooks.values():
             hook(self, args, kwargs)
         runtime.step_done()
@@ -122,6 +127,7 @@ class Optimizer:
     _step_pre_hooks: OrderedDict[int, Callable[..., Any]]
     _step_post_hooks: OrderedDict[int, Callable[..., Any]]
     _opt_called = False
+    _stepping = False
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if defaults.get("differentiable"):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from ...functions.elementwise import softplus as softplus
 from ...tensor import Tensor
 
 
@@ -160,12 +161,6 @@ def logsigmoid(input: Tensor) -> Tensor:
     return input.minimum(input.new_zeros(())) - (-input.abs()).exp().log1p()
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(β · x)) / β; x itself where β · x exceeds the threshold"""
-    z = input * beta
-    return input.where(z > threshold, z.clamp(max=threshold).exp().log1p() / beta)
-
-
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where it exceeds the threshold, value elsewhere"""
     return _result(lambda x: x.masked_fill(x <= threshold, value), input, inplace)
@@ -224,13 +219,6 @@ def _softmax_dim(name: str, x: Tensor, dim: int | None) -> int:
     return 0 if x.ndim in (0, 1, 3) else 1
 
 
-def _shifted(x: Tensor, dim: int) -> Tensor:
-    """x less its maximum: softmax does not change, and exp does not overflow."""
-    if not x.numel():
-        return x
-    return x - x.detach().amax(dim, keepdim=True)
-
-
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
@@ -246,9 +234,7 @@ def softmax(
         >>> F.softmax(torch.tensor([0.0, 0.0]), dim=0)
         tensor([0.5000, 0.5000])
     """
-    dim = _softmax_dim("softmax", input, dim)
-    e = _shifted(input if dtype is None else input.to(dtype), dim).exp()
-    return e / e.sum(dim, keepdim=True)
+    return input.softmax(_softmax_dim("softmax", input, dim), dtype=dtype)
 
 
 def softmin(
@@ -262,9 +248,7 @@ def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Tensor:
     """x − log Σ exp(x) along ``dim``"""
-    dim = _softmax_dim("log_softmax", input, dim)
-    z = _shifted(input if dtype is None else input.to(dtype), dim)
-    return z - z.exp().sum(dim, keepdim=True).log()
+    return input.log_softmax(_softmax_dim("log_softmax", input, dim), dtype=dtype)
 
 
 def gumbel_softmax(

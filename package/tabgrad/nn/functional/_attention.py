@@ -55,6 +55,6 @@ def scaled_dot_product_attention(
 
 
 def _is_bool(x: Tensor) -> bool:
-    from ...dtype import bool_
+    from ...dtypes import bool_
 
     return x.dtype == bool_

@@ -27,9 +27,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out if bias is None else out + bias
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1ᵀ · Wₖ · x2 for each output k"""
     left = input1.matmul(weight.permute(1, 0, 2).reshape(weight.shape[1], -1))
     left = left.reshape(*left.shape[:-1], weight.shape[0], weight.shape[2])

@@ -266,7 +266,7 @@ def _nll(
 
 
 def _int64() -> Any:
-    from ...dtype import int64
+    from ...dtypes import int64
 
     return int64
 
@@ -298,9 +298,7 @@ def cross_entropy(
     """
     reduction = _reduction(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     dim = 1 if input.ndim > 1 else 0
     if target.shape == input.shape and input.ndim:
         if not target.is_floating_point():

@@ -59,9 +59,7 @@ def batch_norm(
 
 
 @no_grad()
-def _track(
-    running: Tensor | None, value: Tensor, momentum: float | Tensor, factor: float
-) -> None:
+def _track(running: Tensor | None, value: Tensor, momentum: float | Tensor, factor: float) -> None:
     if running is not None:
         new = value.detach().reshape(running.shape).to(running.dtype) * factor
         running.mul_(1 - momentum).add_(new * momentum)
@@ -83,8 +81,7 @@ def instance_norm(
     count = math.prod(input.shape[2:])
     if count == 1:
         raise ValueError(
-            "Expected more than 1 spatial element when training, got input size "
-            f"{input.size()}"
+            f"Expected more than 1 spatial element when training, got input size {input.size()}"
         )
     dims = list(range(2, input.ndim))
     mean = input.mean(dims, keepdim=True)

@@ -22,7 +22,13 @@ def _pooled_size(n: int, kernel: int, stride: int, padding: int, dilation: int, 
 
 
 def _windows(
-    x: Tensor, out: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float
+    x: Tensor,
+    out: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    fill: float,
 ) -> Tensor:
     """(N, C, *out, *kernel): the windows, with ``fill`` outside of the input."""
     n = len(kernel)
@@ -43,7 +49,7 @@ def _windows(
 def _first_index(windows: Tensor, dims: Sizes) -> tuple[Tensor, Tensor]:
     """(number of the first maximum in each window, the numbers of a window), kept dimensions."""
     from ... import creation
-    from ...dtype import int32
+    from ...dtypes import int32
 
     x = windows.detach()
     kernel = [x.shape[d] for d in dims]
@@ -68,7 +74,7 @@ def _flat_positions(
 ) -> Tensor:
     """Where in the flattened input the window's element of that number lies."""
     from ... import creation
-    from ...dtype import int64
+    from ...dtypes import int64
 
     rest = number.to(int64)
     flat = rest * 0
@@ -127,9 +133,7 @@ def _check_sizes(
     sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     out = tuple(_pooled_size(*s, ceil_mode) for s in sizes)
     if any(s < 1 for s in out):
-        given, got = (
-            "x".join(map(str, s)) for s in (tuple(x.shape[1:]), (x.shape[1], *out))
-        )
+        given, got = ("x".join(map(str, s)) for s in (tuple(x.shape[1:]), (x.shape[1], *out)))
         raise RuntimeError(
             f"Given input size: ({given}). Calculated output size: ({got}). Output size is too "
             "small"
@@ -378,7 +382,7 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
 
 def _table_positions(number: Tensor, x: Tensor, tables: list[list[list[int]]]) -> Tensor:
     """Where in the flattened input a window's element lies, by tables of positions."""
-    from ...dtype import int64
+    from ...dtypes import int64
 
     rest = number.to(int64)
     flat, scale = rest * 0, 1

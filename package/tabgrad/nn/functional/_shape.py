@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...functions import movement
+from ...functions.gathering import one_hot as one_hot
 from ...tensor import Tensor
 
 
 def _indices(values: list[int], like: Tensor) -> Tensor:
     from ... import creation
-    from ...dtype import int64
+    from ...dtypes import int64
 
     return creation.tensor(values, dtype=int64, device=like.device)
 
@@ -37,78 +39,16 @@ def pad(
         >>> F.pad(torch.tensor([[1.0, 2.0, 3.0]]), (2, 0), mode="reflect")
         tensor([[3., 2., 1., 2., 3.]])
     """
-    pad = [int(n) for n in pad]
-    if len(pad) % 2:
-        raise RuntimeError("Padding length must be divisible by 2")
-    if len(pad) > 2 * input.ndim:
-        raise RuntimeError(
-            f"Padding length should be less than or equal to two times the input dimension but got "
-            f"padding length {len(pad)} and input of dimension {input.ndim}"
-        )
+    sides = tuple(int(n) for n in pad)
     if mode == "constant":
-        return _pad_constant(input, pad, 0 if value is None else value)
+        return movement.pad(input, sides, mode, value)
     if value:
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if mode not in _PAD_POSITIONS:
-        raise NotImplementedError(f"Unrecognised padding mode {mode}")
-    if len(pad) // 2 not in (input.ndim - 1, input.ndim - 2):
+    if len(sides) // 2 not in (input.ndim - 1, input.ndim - 2):
         raise NotImplementedError(
             "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
         )
-    for i in range(len(pad) // 2):
-        input = _pad_from_itself(input, input.ndim - 1 - i, pad[2 * i], pad[2 * i + 1], mode)
-    return input
-
-
-def _pad_constant(x: Tensor, pad: list[int], value: float) -> Tensor:
-    sides = [(pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
-    for i, (left, right) in enumerate(sides):  # crop first
-        dim = x.ndim - 1 - i
-        start, stop = max(-left, 0), x.shape[dim] - max(-right, 0)
-        if stop < start:
-            raise RuntimeError(
-                f"The input size {x.shape[dim]}, plus negative padding {left} and {right} resulted "
-                f"in a negative output size, which is invalid. Check dimension {dim} of your input."
-            )
-        if (start, stop) != (0, x.shape[dim]):
-            x = x.narrow(dim, start, stop - start)
-    grown = [(max(a, 0), max(b, 0)) for a, b in sides]
-    if not any(a or b for a, b in grown):
-        return x.clone()
-    size, inner = list(x.shape), [slice(None)] * x.ndim
-    for i, (left, right) in enumerate(grown):
-        dim = x.ndim - 1 - i
-        inner[dim] = slice(left, left + size[dim])
-        size[dim] += left + right
-    out = x.new_full(size, value)
-    out[tuple(inner)] = x
-    return out
-
-
-def _reflect(i: int, n: int) -> int:
-    return -i if i < 0 else 2 * (n - 1) - i if i >= n else i
-
-
-_PAD_POSITIONS: dict[str, Any] = {
-    "reflect": _reflect,
-    "replicate": lambda i, n: min(max(i, 0), n - 1),
-    "circular": lambda i, n: i % n,
-}
-
-
-def _pad_from_itself(x: Tensor, dim: int, left: int, right: int, mode: str) -> Tensor:
-    n = x.shape[dim]
-    if mode == "reflect" and max(left, right) >= n:
-        raise RuntimeError(
-            "Argument #4: Padding size should be less than the corresponding input dimension, but "
-            f"got: padding ({left}, {right}) at dimension {dim} of input {list(x.shape)}"
-        )
-    if mode == "circular" and max(left, right) > n:
-        raise RuntimeError("Padding value causes wrapping around more than once.")
-    if left == right == 0:
-        return x
-    position = _PAD_POSITIONS[mode]
-    return x.index_select(dim, _indices([position(i, n) for i in range(-left, n + right)], x))
+    return movement.pad(input, sides, mode)
 
 
 # --- resizing ------------------------------------------------------------------------------------
@@ -162,8 +102,9 @@ def interpolate(
             input = _resample(input, 2 + i, sizes[i], scales[i], bool(align_corners), weights)
         return input
     raise NotImplementedError(
-        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: "
-        f"nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the "
+        "modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got "
+        f"{mode})"
     )
 
 
@@ -291,33 +232,6 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels of the groups taken in turn"""
     n, c, *rest = input.shape
     return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).reshape(input.shape)
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """A last dimension that is 1 at the value and 0 elsewhere
-
-    Examples::
-
-        >>> F.one_hot(torch.tensor([0, 2]), num_classes=3)
-        tensor([[1, 0, 0],
-                [0, 0, 1]])
-    """
-    if tensor.dtype != _int64():
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if num_classes < 0:
-        if not tensor.numel():
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        num_classes = int(tensor.max().item()) + 1
-    from ... import creation
-
-    classes = creation.arange(num_classes, device=tensor.device)
-    return (tensor.unsqueeze(-1) == classes).to(_int64())
-
-
-def _int64() -> Any:
-    from ...dtype import int64
-
-    return int64
 
 
 def unfold(

@@ -1,8 +1,13 @@
 """torch.nn.utils: gradients clipped, parameters as one vector, sequences padded."""
 
 from . import rnn
-from .clip import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_
-from .clip import get_total_norm
+from .clip import (
+    clip_grad_norm,
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
 from .vector import parameters_to_vector, vector_to_parameters
 
 __all__ = [

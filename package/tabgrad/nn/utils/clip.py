@@ -51,7 +51,7 @@ def _norm(x: Tensor, p: float) -> Tensor:
 
 
 def _stacked(numbers: list[Tensor]) -> Tensor:
-    from ...functions import stack
+    from ...functions.movement import stack
 
     return stack(numbers)
 
@@ -94,9 +94,7 @@ clip_grad_norm = clip_grad_norm_
 
 
 @no_grad()
-def clip_grad_value_(
-    parameters: Tensors, clip_value: float, foreach: bool | None = None
-) -> None:
+def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
     """Limits every element of the gradients to [−clip_value, clip_value].
 
     Examples::

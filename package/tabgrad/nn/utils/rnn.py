@@ -22,7 +22,7 @@ def pad_sequence(
         tensor([[1., 1., 0.],
                 [2., 2., 2.]])
     """
-    from ...functions import stack
+    from ...functions.movement import stack
 
     sequences = list(sequences)
     longest = max(len(s) for s in sequences)

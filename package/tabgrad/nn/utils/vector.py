@@ -15,7 +15,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
         >>> nn.utils.parameters_to_vector([torch.zeros(2), torch.ones(1, 2)])
         tensor([0., 0., 1., 1.])
     """
-    from ...functions import cat
+    from ...functions.movement import cat
 
     return cat([p.reshape(-1) for p in parameters])
 
