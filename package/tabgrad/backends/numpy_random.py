@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 TWO_PI = 6.283185307179586
-_DIGITS = {"float32": 24, "float16": 11, "bfloat16": 8}  # bits of a uniform sample
 
 
 class MT19937:
@@ -47,7 +46,7 @@ class MT19937:
         return pairs[:, 0] << np.uint64(32) | pairs[:, 1]
 
     def uniform(self, n: int, dtype: str = "float32", lo: float = 0.0, hi: float = 1.0) -> Any:
-        """n samples of [lo, hi); those of narrow floats come as float32."""
+        """n samples of [lo, hi), float32 or float64; narrow floats are rounded from float32."""
         if dtype == "float64":
             return self._doubles(n) * (hi - lo) + lo
         x = (self.random(n) & np.uint32(0xFFFFFF)).astype(np.float32) * np.float32(2.0**-24)
