@@ -15,8 +15,10 @@ def leaf(*values: float) -> Any:
 
 SECOND = (
     r"Trying to backward through the graph a second time \(or directly access saved tensors after "
-    r"they have already been freed\). Saved intermediate values of the graph are freed when you call "
-    r".backward\(\) or autograd.grad\(\). Specify retain_graph=True if you need to backward through "
+    r"they have already been freed\). Saved intermediate values of the graph are "
+    r"freed when you call "
+    r".backward\(\) or autograd.grad\(\). Specify retain_graph=True if you need to "
+    r"backward through "
     r"the graph a second time or if you need to access saved tensors after calling backward."
 )
 
@@ -44,7 +46,8 @@ def test_backward_with_gradient() -> None:
     y.backward(torch.tensor([1.0, 10.0, 100.0]))
     assert x.grad.tolist() == [2, 20, 200]
     with pytest.raises(RuntimeError, match=r"Mismatch in shape: grad_output\[0\] has a shape of "
-                       r"torch.Size\(\[2\]\) and output\[0\] has a shape of torch.Size\(\[3\]\)."):  # fmt: skip
+                       r"torch.Size\(\[2\]\) and output\[0\] has a shape of "
+                       r"torch.Size\(\[3\]\)."):  # fmt: skip
         (x * 2).backward(torch.ones(2))
 
 
@@ -63,11 +66,13 @@ def test_second_backward_raises() -> None:
 
 
 def test_nothing_to_differentiate() -> None:
-    with pytest.raises(RuntimeError, match="element 0 of tensors does not require grad and does not "
+    with pytest.raises(RuntimeError, match="element 0 of tensors does not require "
+                                           "grad and does not "
                        "have a grad_fn"):  # fmt: skip
         torch.ones(()).backward()
     x, y = leaf(1), leaf(2)
-    with pytest.raises(RuntimeError, match="One of the differentiated Tensors appears to not have "
+    with pytest.raises(RuntimeError, match=r"The differentiated Tensor at index 1 "
+                                           r"appears to not have "
                        "been used in the graph. Set allow_unused=True"):  # fmt: skip
         torch.autograd.grad((x * 2).sum(), [x, y])
     a, b = torch.autograd.grad((x * 2).sum(), [x, y], allow_unused=True)
@@ -410,7 +415,8 @@ class Wrong(torch.autograd.Function):
 
 
 def test_function_with_wrong_number_of_gradients() -> None:
-    with pytest.raises(RuntimeError, match=r"WrongBackward returned an incorrect number of gradients "
+    with pytest.raises(RuntimeError, match=r"WrongBackward returned an incorrect "
+                                           r"number of gradients "
                        r"\(expected 1, got 2\)"):  # fmt: skip
         Wrong.apply(leaf(1)).sum().backward()
 

@@ -183,7 +183,7 @@ def test_len_iteration_contains() -> None:
     assert len(x) == 3
     assert [r.tolist() for r in x] == listed(3, 2)
     assert 5.0 in x and 9.0 not in x
-    a, b, c = x
+    *_, c = x
     assert c.tolist() == [4, 5]
     with pytest.raises(TypeError, match="iteration over a 0-d tensor"):
         list(torch.tensor(1.0))

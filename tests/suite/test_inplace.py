@@ -68,7 +68,8 @@ def test_leaf_that_requires_grad_is_protected(write: Callable[[Any], Any]) -> No
 
 def test_view_of_leaf_is_protected() -> None:
     x = torch.ones(3, requires_grad=True)
-    with pytest.raises(RuntimeError, match="^a view of a leaf Variable that requires grad is being "
+    with pytest.raises(RuntimeError, match=r"^a view of a leaf Variable that requires "
+                                           r"grad is being "
                        "used in an in-place operation.$"):  # fmt: skip
         x[1:].mul_(2)
     with pytest.raises(RuntimeError, match="a view of a leaf"):
@@ -106,7 +107,8 @@ def test_partial_overlap() -> None:
         (lambda x: x.exp_(), "result type Float can't be cast to the desired output type Long"),
         (lambda x: x.add_(torch.ones(2, 3, dtype=torch.int64)),
          r"output with shape \[3\] doesn't match the broadcast shape \[2, 3\]"),
-        (lambda x: x.bool().add_(1), "result type Long can't be cast to the desired output type Bool"),
+        (lambda x: x.bool().add_(1), "result type Long can't be cast to the desired "
+                                     "output type Bool"),
     ],
     ids=range(6),
 )  # fmt: skip
@@ -129,7 +131,8 @@ def test_narrower_results_fit() -> None:
 
 MODIFIED = (
     r"one of the variables needed for gradient computation has been modified by an inplace "
-    r"operation: \[torch\.\w*\.?FloatTensor \[3\]\]{}is at version {}; expected version {} instead. "
+    r"operation: \[torch\.\w*\.?FloatTensor \[3\]\]{}is at version {}; expected "
+    r"version {} instead. "
     "Hint: "
 )
 
@@ -225,7 +228,7 @@ def test_copy_carries_gradient() -> None:
 def test_in_place_on_unbind_output() -> None:
     x = torch.ones(2, 2, requires_grad=True) * 1
     row, _ = x.unbind(0)
-    with pytest.raises(RuntimeError, match="Output 0 of Unbind(Backward0)? is a view and is "
+    with pytest.raises(RuntimeError, match=r"Output 0 of Unbind(Backward0)? is a view and is "
                        "being modified inplace. This view is the output of a function that returns "
                        "multiple views"):  # fmt: skip
         row.mul_(2)
@@ -250,7 +253,7 @@ def test_out_resizes_and_casts() -> None:
     room = torch.zeros(4)
     torch.sub(torch.ones(2), 3, out=room[1:3])
     assert room.tolist() == [0, -2, -2, 0]
-    with pytest.raises(RuntimeError, match="out=... arguments don't support automatic"):
+    with pytest.raises(RuntimeError, match=r"out=... arguments don't support automatic"):
         torch.add(torch.ones(2, requires_grad=True), 1, out=torch.zeros(2))
 
 

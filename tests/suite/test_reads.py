@@ -111,7 +111,8 @@ def test_numpy() -> None:
     assert torch.tensor([True]).numpy().dtype == np.bool_
     assert torch.zeros(2, dtype=torch.float16).numpy().dtype == np.float16
     assert torch.zeros(0, 3).numpy().shape == (0, 3)
-    with pytest.raises(RuntimeError, match=r"Can't call numpy\(\) on Tensor that requires grad. Use "
+    with pytest.raises(RuntimeError, match=r"Can't call numpy\(\) on Tensor that "
+                                           r"requires grad. Use "
                        r"tensor.detach\(\).numpy\(\) instead."):  # fmt: skip
         x.clone().requires_grad_().numpy()
     with pytest.raises(TypeError, match="Got unsupported ScalarType BFloat16"):
@@ -130,7 +131,7 @@ def test_from_numpy() -> None:
     assert torch.tensor(np.float32(2.5)).dtype is torch.float32
     assert torch.tensor(a[0]).tolist() == [0, 1, 2]
     assert torch.as_tensor(a).shape == (2, 3)
-    with pytest.raises(TypeError, match="expected np.ndarray"):
+    with pytest.raises(TypeError, match=r"expected np.ndarray"):
         torch.from_numpy([1, 2])
 
 

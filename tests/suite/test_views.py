@@ -127,8 +127,9 @@ def test_one_version_for_all_views(view: View) -> None:
 @pytest.mark.parametrize("name", ["expand", "broadcast_to"])
 def test_expanded_views_are_read_only(name: str) -> None:
     v = OVERLAPPING[name](counted())
-    with pytest.raises(RuntimeError, match="unsupported operation: more than one element of the "
-                       "written-to tensor refers to a single memory location. Please clone"):  # fmt: skip
+    with pytest.raises(RuntimeError, match=r"unsupported operation: more than one element of the "
+                       "written-to tensor refers to a single memory location. Please "
+                       "clone"):  # fmt: skip
         v.add_(1)
 
 

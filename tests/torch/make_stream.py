@@ -46,7 +46,8 @@ def draw(call: str) -> str:
 def main() -> None:
     rows = "".join(f"    {call!r}:\n        {draw(call)},\n" for call in CALLS)
     text = (
-        '"""What PyTorch draws after ``manual_seed(0)``; written by tests/torch/make_stream.py."""\n'
+        "# ruff: noqa: E501\n# fmt: off\n"
+        '"""What PyTorch draws after ``manual_seed(0)``: see tests/torch/make_stream.py."""\n'
         "\nfrom typing import Any\n\n"
         f"STREAM: dict[str, Any] = {{\n{rows}}}\n"
     ).replace("'", '"')

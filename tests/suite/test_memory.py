@@ -1,0 +1,147 @@
+"""Memory frees itself: device bytes and Python objects return to where they were."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+
+import pytest
+import tabgrad as torch
+
+STEPS = int(os.environ.get("TABGRAD_STEPS", "1000"))
+
+
+def objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def settled() -> int:
+    """Device bytes once nothing is pending and frees have ridden along."""
+    gc.collect()
+    torch.ones(1).tolist()
+    gc.collect()
+    bytes_: int = torch.memory_allocated()
+    return bytes_
+
+
+def test_training_steps_return_to_the_level_after_step_10() -> None:
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    opt = torch.optim.Adam(model.parameters(), lr=0.01)
+    x, y = torch.randn(16, 4), torch.randint(0, 3, (16,))
+    bytes_at_10 = objects_at_10 = 0
+    for i in range(1, STEPS + 1):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        if i % 50 == 0:
+            loss.item()
+        if i == 10:
+            loss.item()
+            bytes_at_10, objects_at_10 = settled(), objects()
+    loss.item()
+    assert settled() == bytes_at_10
+    assert objects() <= objects_at_10 + 200
+
+
+def test_dropped_tensors_give_their_bytes_back() -> None:
+    start = settled()
+    x = torch.ones(1000) * 2
+    x.tolist()
+    assert torch.memory_allocated() >= start + 4000
+    del x
+    assert settled() == start
+
+
+def test_views_keep_the_storage() -> None:
+    start = settled()
+    x = torch.arange(1000.0) * 1
+    v = x[10:12]
+    del x
+    assert v.tolist() == [10, 11]
+    assert settled() >= start + 4000
+    del v
+    assert settled() == start
+
+
+def test_graph_is_freed_after_backward() -> None:
+    w = torch.ones(1000, requires_grad=True)
+    w.tolist()
+    start = settled()
+    loss = (w.exp().sin() * w).sum()
+    loss.item()
+    held = settled()
+    assert held > start
+    loss.backward()
+    w.grad.tolist()
+    assert settled() <= start + 4000 + 64
+    del loss
+    w.grad = None
+    assert settled() == start
+
+
+def test_dropped_graph_is_freed_without_backward() -> None:
+    w = torch.ones(1000, requires_grad=True)
+    w.tolist()
+    start = settled()
+    for _ in range(3):
+        loss = (w.exp().sin() * w).sum()
+        loss.item()
+    del loss
+    assert settled() == start
+
+
+def test_in_place_does_not_grow() -> None:
+    x = torch.zeros(1000)
+    x.tolist()
+    start = settled()
+    for i in range(50):
+        x += 1
+        x[i] = 0
+        x.tolist()
+    assert settled() == start
+
+
+def test_errors_do_not_leak() -> None:
+    start = settled()
+    for _ in range(5):
+        x = torch.ones(500) * 3
+        x.tolist()
+        with pytest.raises(RuntimeError):
+            x @ torch.ones(3)
+        with pytest.raises(IndexError):
+            x[torch.tensor([900])].tolist()
+    del x
+    assert settled() == start
+
+
+def test_peak() -> None:
+    torch.ones(1).tolist()
+    x = torch.ones(50_000) + 1
+    x.tolist()
+    peak = torch.max_memory_allocated()
+    assert peak >= torch.memory_allocated() >= 200_000
+    del x
+
+
+def test_no_reference_cycles_in_a_step() -> None:
+    """A step's tensors go when their names go, not when the collector comes."""
+    w = torch.ones(1000, requires_grad=True)
+    w.tolist()
+    start = settled()
+    gc.disable()
+    try:
+        for _ in range(5):
+            loss: Any = (w * w).sum()
+            loss.backward()
+            loss.item()
+            w.grad = None
+        del loss
+        torch.ones(1).tolist()
+        assert torch.memory_allocated() <= start + 64
+    finally:
+        gc.enable()

@@ -1,0 +1,150 @@
+"""Steady steps hit the plan cache and cross the bridge a small, constant number of times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tabgrad as torch
+
+
+def counted(step: Callable[[], Any]) -> dict[str, int]:
+    """How the counters moved during a step."""
+    before = torch.profiler.counters()
+    step()
+    after = torch.profiler.counters()
+    return {name: after[name] - before[name] for name in before}
+
+
+def trainer(optimizer: str, **options: Any) -> Callable[[], float]:
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    opt = getattr(torch.optim, optimizer)(model.parameters(), **options)
+    xs = [torch.randn(16, 4) for _ in range(4)]
+    ys = [torch.randint(0, 3, (16,)) for _ in range(4)]
+    state = {"i": 0}
+
+    def step() -> float:
+        i = state["i"] = state["i"] + 1
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(xs[i % 4]), ys[i % 4])
+        loss.backward()
+        opt.step()
+        got: float = loss.item()
+        return got
+
+    return step
+
+
+def test_counters() -> None:
+    assert set(torch.profiler.counters()) == {
+        "plans_built", "plan_hits", "bridge_calls", "dispatches", "flushes",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3}),
+     ("Adam", {"lr": 0.01}), ("AdamW", {"lr": 0.01})],
+    ids=["SGD", "momentum", "Adam", "AdamW"],
+)  # fmt: skip
+def test_training_steps(optimizer: str, options: dict[str, Any]) -> None:
+    step = trainer(optimizer, **options)
+    first = step()
+    step()  # optimizer state exists from here on
+    steps = [counted(step) for _ in range(20)]
+    for moved in steps:
+        assert moved["plans_built"] == 0, f"a later step built a plan: {steps}"
+        assert moved["plan_hits"] == moved["flushes"] >= 1
+        assert moved == steps[0], f"steps differ: {steps}"
+    assert steps[0]["flushes"] <= 2
+    assert steps[0]["bridge_calls"] <= 4
+    assert step() < first
+
+
+def test_numbers_are_not_structure() -> None:
+    x = torch.arange(4.0)
+    x.tolist()
+
+    def run(k: float) -> list[float]:
+        y: list[float] = ((x * k + k) / (1 + k)).tolist()
+        return y
+
+    run(2.0)
+    for k in (3.0, 0.5, 7.25):
+        moved = counted(lambda k=k: run(k))
+        assert moved["plans_built"] == 0 and moved["plan_hits"] == 1
+    assert run(3.0) == [0.75, 1.5, 2.25, 3.0]
+
+
+def test_integers_that_change_are_not_structure() -> None:
+    x = torch.arange(4)
+    x.tolist()
+    (x * 3 + 1).tolist()
+    moved = counted(lambda: (x * 5 + 2).tolist())
+    assert moved["plans_built"] == 0
+    assert (x * 5 + 2).tolist() == [2, 7, 12, 17]
+
+
+def test_shapes_are_structure() -> None:
+    for n in (5, 6):
+        assert counted(lambda n=n: (torch.zeros(n) - 3.5).tolist())["flushes"] == 1
+    assert (torch.zeros(6) - 3.5).tolist() == [-3.5] * 6
+
+
+def test_other_aliasing_is_another_plan() -> None:
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])
+    assert (a * b + a).tolist() == [11, 42]
+    assert (a * a + a).tolist() == [2, 6]
+    assert (b * b + a).tolist() == [101, 402]
+    assert (a * b + b).tolist() == [20, 60]
+
+
+def test_all_pending_run_at_once() -> None:
+    a = torch.ones(4)
+    b, c, d = a + 1, a * 3, a - 5
+
+    def read_all() -> None:
+        assert b.tolist() == [2] * 4
+        assert c.tolist() == [3] * 4
+        assert d.tolist() == [-4] * 4
+
+    assert counted(read_all)["flushes"] == 1
+
+
+def test_chain_of_elementwise_is_one_dispatch() -> None:
+    x = torch.linspace(0, 1, 64)
+    x.tolist()
+    moved = counted(lambda: (((x * 2 + 1).sin() - x).exp() * 0.5).relu().tolist())
+    assert moved["dispatches"] == 1
+
+
+def test_reduction_fuses_its_surroundings() -> None:
+    x = torch.linspace(0, 1, 64).reshape(4, 16)
+    x.tolist()
+    moved = counted(lambda: torch.softmax(x * 3, 1).tolist())
+    assert moved["dispatches"] <= 2
+    moved = counted(lambda: ((x - x.mean(1, keepdim=True)) ** 2).mean().tolist())
+    assert moved["dispatches"] <= 3
+
+
+def test_dropped_values_are_not_computed() -> None:
+    x = torch.ones(3)
+    x.tolist()
+    y = x * 2
+    del y
+    z = x * 3
+    assert counted(lambda: z.tolist())["dispatches"] == 1
+
+
+def test_inference_steps() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 2)
+    xs = [torch.randn(3, 4) for _ in range(5)]
+    with torch.no_grad():
+        model(xs[0]).tolist()
+        steps = [counted(lambda x=x: model(x).tolist()) for x in xs[1:]]
+    assert all(s["plans_built"] == 0 and s["plan_hits"] == 1 for s in steps)
+    assert all(s == steps[0] for s in steps)
