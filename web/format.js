@@ -1,4 +1,4 @@
-// The words that cross from Python: numbers shared with package/tabgrad/plan.py, ir.py and dtype.py.
+// The words that cross from Python: numbers shared with package/tabgrad/plan.py, ir.py and dtypes.py.
 // docs/architecture.md describes the layout; tests compare both sides.
 
 export const VERSION = 1;

@@ -160,7 +160,7 @@ export async function open(options = {}) {
   /** @param {number} most runs that may still be under way */
   async function caughtUp(most) {
     while (unfinished.length > most) await nudged(device, unfinished[0]);
-    faults.raise();
+    faults.raise(true);
   }
 
   return {
@@ -179,7 +179,7 @@ export async function open(options = {}) {
     dispatch,
     copy,
     submit,
-    check: faults.raise,
+    check: () => faults.raise(),
     /** Runs that were submitted and are not known to be finished. */
     pending: () => unfinished.length,
     caughtUp,

@@ -25,7 +25,7 @@ export function pool(device, usage, report, keep = 512 * MEBI) {
     const size = sizeClass(bytes, device.limits.maxBufferSize);
     const buffer = waiting.get(size)?.pop();
     if (buffer) counts.pooled -= size;
-    const got = buffer ?? create(size);
+    const got = buffer ?? create(size, bytes);
     counts.allocated += size;
     counts.peak = Math.max(counts.peak, counts.allocated);
     return got;
@@ -33,11 +33,12 @@ export function pool(device, usage, report, keep = 512 * MEBI) {
 
   /**
    * @param {number} size
+   * @param {number} asked
    * @returns {Buffer}
    */
-  function create(size) {
+  function create(size, asked) {
     const held = `${readable(counts.allocated)} allocated, ${readable(counts.pooled)} pooled`;
-    const message = `webgpu out of memory: ${readable(size)} were asked for, ${held}`;
+    const message = `webgpu out of memory: ${readable(asked)} were asked for, ${held}`;
     if (size > device.limits.maxBufferSize) {
       const most = readable(device.limits.maxBufferSize);
       throw named("OutOfMemory", `${message}; one buffer holds at most ${most}`);

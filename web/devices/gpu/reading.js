@@ -9,7 +9,7 @@ const STATUS_BYTES = 16;
 /**
  * @param {GPUDevice} device
  * @param {GPUBuffer} status
- * @param {{ raise: () => void, lost: () => Error | null }} faults
+ * @param {{ raise: (waited?: boolean) => void, lost: () => Error | null }} faults
  */
 export function reader(device, status, faults) {
   const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
@@ -47,7 +47,7 @@ export function reader(device, status, faults) {
     device.queue.submit([encoder.finish()]);
     try {
       await nudged(device, staging.mapAsync(GPUMapMode.READ, 0, length + STATUS_BYTES));
-      faults.raise();
+      faults.raise(true);
     } catch (error) {
       staging.destroy();
       throw faults.lost() ?? error;
@@ -78,39 +78,47 @@ export async function nudged(device, promise) {
 }
 
 /**
- * What went wrong on the device since somebody last asked: the first error is the cause of the others.
+ * What went wrong on the device since somebody last asked.
+ *
+ * An error comes with echoes: whatever used the broken object is invalid too, and an echo may be
+ * told before its cause. So echoes count only after a wait, and only if no cause was told by then.
  * @param {GPUDevice} device
  * @param {(message: string) => void} onlost
  */
 export function faultsOf(device, onlost) {
   /** @type {Error[]} */
-  let found = [];
+  let causes = [];
+  /** @type {Error[]} */
+  let echoes = [];
+  let broken = false; // a kernel is: dispatching it raises, so its echoes need not
   /** @type {Error | null} */
   let gone = null;
   device.lost.then(({ reason, message }) => {
     gone = named("DeviceLost", `the GPU device is lost (${reason || "unknown"}): ${message}`);
     if (reason !== "destroyed") onlost(gone.message);
   });
-  let cause = false; // a kernel is broken: dispatching it raises, what follows from it need not
-  /** @param {Error} error */
-  function report(error) {
-    found.push(error);
-    cause ||= error.name === "KernelError";
-  }
   device.addEventListener?.("uncapturederror", (event) => {
     const { error } = /** @type {GPUUncapturedErrorEvent} */ (event);
     event.preventDefault();
-    if (cause && /previous error|invalid/i.test(error.message)) return;
     const memory = error.constructor.name === "GPUOutOfMemoryError";
-    report(named(memory ? "OutOfMemory" : "GpuError", `webgpu: ${error.message}`));
+    const known = named(memory ? "OutOfMemory" : "GpuError", `webgpu: ${error.message}`);
+    if (/previous error|\binvalid\b/i.test(error.message)) echoes.push(known);
+    else causes.push(known);
   });
-  const lost = () => gone;
-  function raise() {
-    if (gone) throw gone;
-    if (!found.length) return;
-    const [first] = found;
-    found = [];
-    throw first;
+
+  /** @param {Error} error */
+  function report(error) {
+    causes.push(error);
+    broken ||= error.name === "KernelError";
   }
-  return { report, raise, lost };
+
+  /** @param {boolean} [waited] whether all that was submitted before has been heard of */
+  function raise(waited = false) {
+    if (gone) throw gone;
+    const first = causes[0] ?? (waited && !broken ? echoes[0] : undefined);
+    if (waited || first) echoes = [];
+    causes = [];
+    if (first) throw first;
+  }
+  return { report, raise, lost: () => gone };
 }
