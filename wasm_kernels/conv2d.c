@@ -10,7 +10,7 @@
 //   conv2d_weight  out (O × C·KH·KW)    = g (O × N·OH·OW)    · windows of x, transposed
 //
 // Bound by multiply-adds from some 32 output channels on, by the gathering below. With one channel
-// per group (depthwise) rows are combined directly; that is bound by memory.
+// per group and few results of it (depthwise) rows are combined directly; that is bound by memory.
 #include "gemm.h"
 
 typedef struct {
@@ -25,66 +25,57 @@ typedef struct {
   int stride[2], first[2], step[2], divide[2];
 } NAME(Window);
 
+#define LARGEST_KERNEL 1024  // a side; above it the product is refused by the launch rules
+
+// Where the columns of a panel read: source rows (as offsets) per ky, source columns per kx, -1 outside.
 typedef struct {
   const REAL *base[NR];
-  int top[NR], left[NR], in_row;  // in_row: the panel's columns are neighbours in one row
+  int row[LARGEST_KERNEL][NR], column[LARGEST_KERNEL][NR];
+  int in_row;  // the panel's columns are neighbours in one row
 } NAME(Lanes);
 
-static NAME(Lanes) NAME(lanes_at)(const NAME(Gemm) *g, const NAME(Window) *w, int j) {
-  NAME(Lanes) l;
+static int NAME(source)(int at, int divide, int size) {
+  if (divide > 1 && at % divide) return -1;
+  if (divide > 1) at /= divide;
+  return (unsigned)at < (unsigned)size ? at : -1;
+}
+
+static void NAME(lanes_at)(NAME(Lanes) *l, const NAME(Gemm) *g, const NAME(Window) *w, int j) {
   for (int q = 0; q < NR; q++) {
     int at = j + q < g->n ? j + q : g->n - 1, pixel = at % w->over;
-    l.base[q] = g->b + at / w->over * w->image;
-    l.top[q] = pixel / w->across * w->stride[0] + w->first[0];
-    l.left[q] = pixel % w->across * w->stride[1] + w->first[1];
+    int top = pixel / w->across * w->stride[0] + w->first[0];
+    int left = pixel % w->across * w->stride[1] + w->first[1];
+    l->base[q] = g->b + at / w->over * w->image;
+    for (int k = 0; k < w->kh; k++) {
+      int y = NAME(source)(top + k * w->step[0], w->divide[0], w->height);
+      l->row[k][q] = y < 0 ? -1 : y * w->width;
+    }
+    for (int k = 0; k < w->kw; k++)
+      l->column[k][q] = NAME(source)(left + k * w->step[1], w->divide[1], w->width);
   }
   int x = j % w->over % w->across;
-  l.in_row = w->stride[1] == 1 && w->divide[1] == 1 && x + NR <= w->across && j + NR <= g->n;
-  return l;
+  l->in_row = w->stride[1] == 1 && w->divide[1] == 1 && x + NR <= w->across && j + NR <= g->n;
 }
 
-static REAL NAME(pixel)(const NAME(Window) *w, const REAL *plane, int y, int x) {
-  if (w->divide[0] > 1) {
-    if (y % w->divide[0]) return 0;
-    y /= w->divide[0];
-  }
-  if (w->divide[1] > 1) {
-    if (x % w->divide[1]) return 0;
-    x /= w->divide[1];
-  }
-  int inside = (unsigned)y < (unsigned)w->height && (unsigned)x < (unsigned)w->width;
-  return inside ? plane[y * w->width + x] : 0;
-}
-
-static void NAME(gather)(const NAME(Window) *w, const NAME(Lanes) *l, REAL *to, int channel, int ky,
-                         int kx) {
-  int dy = ky * w->step[0], dx = kx * w->step[1], plane = channel * w->plane;
-  int y = l->top[0] + dy, x = l->left[0] + dx;
-  int whole = w->divide[0] == 1 || y % w->divide[0] == 0;
-  if (l->in_row && whole) {
-    if (w->divide[0] > 1) y /= w->divide[0];
-    if ((unsigned)y >= (unsigned)w->height) {
-      wasm_v128_store(to, ZEROV);
-      wasm_v128_store(to + WIDTH, ZEROV);
-      return;
-    }
-    if (x >= 0 && x + NR <= w->width) {
-      const REAL *s = l->base[0] + plane + y * w->width + x;
-      wasm_v128_store(to, wasm_v128_load(s));
-      wasm_v128_store(to + WIDTH, wasm_v128_load(s + WIDTH));
-      return;
-    }
+static void NAME(gather)(const NAME(Lanes) *l, REAL *to, int plane, const int *row, const int *column) {
+  if (l->in_row && (row[0] < 0 || (column[0] >= 0 && column[NR - 1] >= 0))) {
+    const REAL *s = l->base[0] + plane + row[0] + column[0];
+    int inside = row[0] >= 0;
+    wasm_v128_store(to, inside ? wasm_v128_load(s) : ZEROV);
+    wasm_v128_store(to + WIDTH, inside ? wasm_v128_load(s + WIDTH) : ZEROV);
+    return;
   }
   for (int q = 0; q < NR; q++)
-    to[q] = NAME(pixel)(w, l->base[q] + plane, l->top[q] + dy, l->left[q] + dx);
+    to[q] = (row[q] | column[q]) < 0 ? 0 : l->base[q][plane + row[q] + column[q]];
 }
 
 static void NAME(pack_windows)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
   const NAME(Window) *w = (const NAME(Window) *)g->shape;
-  NAME(Lanes) l = NAME(lanes_at)(g, w, j);
+  NAME(Lanes) l;
+  NAME(lanes_at)(&l, g, w, j);
   int area = w->kh * w->kw, channel = k / area, ky = k % area / w->kw, kx = k % w->kw;
   for (int d = 0; d < depth; d++, panel += NR) {
-    NAME(gather)(w, &l, panel, channel, ky, kx);
+    NAME(gather)(&l, panel, channel * w->plane, l.row[ky], l.column[kx]);
     if (++kx < w->kw) continue;
     kx = 0;
     if (++ky < w->kh) continue;
@@ -170,7 +161,7 @@ KERNEL(NAME(conv2d)) {
   const NAME(Conv) *c = (const NAME(Conv) *)words;
   REAL *x = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, k = in * c->kh * c->kw;
-  if (in == 1) {
+  if (in == 1 && outs < 4) {
     __builtin_memset(out, 0, sizeof(REAL) * (unsigned)(c->n * c->o * over));
     NAME(depthwise)(c, x, w, out, 0);
     return;
@@ -190,7 +181,7 @@ KERNEL(NAME(conv2d_input)) {
   REAL *y = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, plane = c->h * c->w;
   int area = c->kh * c->kw;
-  if (in == 1) {
+  if (in == 1 && outs < 4) {
     __builtin_memset(out, 0, sizeof(REAL) * (unsigned)(c->n * c->c * plane));
     NAME(depthwise)(c, out, w, y, 1);
     return;
@@ -210,7 +201,7 @@ KERNEL(NAME(conv2d_weight)) {
   REAL *y = (REAL *)buffers[0], *x = (REAL *)buffers[1], *out = (REAL *)buffers[2];
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow;
   int n = in * c->kh * c->kw;
-  if (in == 1) {
+  if (in == 1 && outs < 4) {
     __builtin_memset(out, 0, sizeof(REAL) * (unsigned)(c->o * n));
     NAME(depthwise)(c, x, out, y, 2);
     return;

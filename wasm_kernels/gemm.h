@@ -22,7 +22,11 @@
 #define ZEROV wasm_f32x4_splat(0)
 #endif
 
+#ifdef __wasm_relaxed_simd__
 #define MR 6            // rows of a register tile: 12 accumulators, 2 vectors of B, 1 splat of A
+#else
+#define MR 4            // without fused multiply-add each product needs a register, too
+#endif
 #define NR (2 * WIDTH)  // its columns
 #define KC 256          // depth of a block: a panel of A and one of B stay in the L1 cache
 #define MC 96           // rows of a packed block of A

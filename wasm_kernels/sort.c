@@ -1,16 +1,17 @@
 // sort_i, sort_l: the stable permutation (int32) that sorts each row of int32 or int64 keys.
 //
 // buffers: keys, out. words: rows, n.
-// Pieces of up to 32768 keys are sorted by byte-wise radix passes in static memory (a pass in which
+// Pieces of up to 65536 keys are sorted by byte-wise radix passes in static memory (a pass in which
 // all keys share the byte is left out); longer rows are then merged, by index, through the same
 // memory, or by rotation where a piece is too long even for that. Bound by the scattered writes of
 // the passes (some 2 ns per key and pass) and by scattered reads of keys in the merges.
 #include "simd.h"
 
-#define PIECE 32768
-#define ROOM (PIECE * 2)  // indices that keys_a holds when it serves a merge
+#define PIECE 65536
+#define ROOM (PIECE * 4)  // indices that the static memory holds when it serves a merge
 
-static _Alignas(16) uint64_t keys_a[PIECE], keys_b[PIECE];
+static _Alignas(16) uint64_t keys_a[2 * PIECE];
+static uint64_t *const keys_b = keys_a + PIECE;
 static int32_t index_b[PIECE];
 static int32_t *const room = (int32_t *)keys_a;
 

@@ -17,6 +17,7 @@ from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch, Structured
 from ..ops.elementwise import ELEMENTWISE
 
 SCRATCH_BYTES, MAX_REGISTERS, MAX_REDUCTIONS = 512 * 1024, 1024, 64  # twins in fused.c
+LARGEST_KERNEL = 1024  # twin in conv2d.c
 TILE_BYTES = 32 * 1024  # the registers of a kernel should fit the L1 cache together
 KEEP = 0x10000
 LOAD, STORE, OUT, ADDR, SCALAR, CONST, SPLAT, TAKE, INDEX, REDUCE = range(10)
@@ -525,6 +526,8 @@ def _letter(step: Structured) -> str:
 
 
 def _conv(step: Structured) -> list[Launch]:
+    if max(step.arg[5:7]) > LARGEST_KERNEL:
+        raise NotImplementedError(f"the wasm device convolves with up to {LARGEST_KERNEL} columns")
     return _launch(f"{step.op}_{_letter(step)}", step.operands, step.arg)
 
 
