@@ -46,6 +46,7 @@ from .random import *  # noqa: F403
 from .runtime import (
     device,
     get_default_device,
+    init,
     max_memory_allocated,
     memory_allocated,
     set_default_device,

@@ -161,12 +161,8 @@ class Device:
             else:
                 node.realize(Buffer(self, self.send(b"", node.dtype, 0), 0))
         if roots:
-            try:
-                self._run(roots)
-            except BaseException:
-                # what was pending stays pending, so that nothing is lost
-                self.pending = {**pending, **self.pending}
-                raise
+            # if this raises nothing is lost: a value is computed again when it is read
+            self._run(roots)
 
     def _run(self, roots: list[Node]) -> None:
         graph = plans.linearize(roots)
@@ -273,8 +269,7 @@ def resolve(spec: Any) -> Device:
         return default_device()
     if isinstance(spec, Device):
         return spec
-    kind = device(spec).type
-    kind = host_kind() if kind == "cpu" else kind
+    kind = resolve_kind(spec)
     found = _open.get(kind)
     return found if found is not None else open_device(kind)
 
@@ -289,6 +284,39 @@ def open_device(kind: str) -> Device:
         made = open_sync(kind)
     _open[kind] = made
     return made
+
+
+async def open_async(kind: str) -> Device:
+    """Opens a device, awaiting it."""
+    if kind not in _open:
+        from .backends.page import open_async as opened
+
+        _open[kind] = await opened(kind)
+    return _open[kind]
+
+
+async def init(device: Any = None) -> Device:
+    """Opens a device and makes it the default; needed only where the page cannot wait for the GPU.
+
+    Args:
+        device: ``"webgpu"`` or ``"wasm"``; None tries webgpu first, then wasm
+    """
+    if device is None and IN_PAGE:
+        from .backends.page import choose_async
+
+        made = await choose_async()
+    elif device is None or resolve_kind(device) == "numpy" or not IN_PAGE:
+        made = resolve(device)
+    else:
+        made = await open_async(resolve_kind(device))
+    set_default_device(made)
+    return made
+
+
+def resolve_kind(spec: Any) -> str:
+    """The executor a user's device names."""
+    kind = device(spec).type
+    return host_kind() if kind == "cpu" else kind
 
 
 def default_device() -> Device:

@@ -1,0 +1,310 @@
+"""The devices of a page: webgpu and wasm, both driven through the bridge."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+from os import fspath
+from typing import Any
+
+from .. import bridge, runtime
+from .. import plan as plans
+from ..dtypes import DType, bool_, float64, int8, int16, int64, uint8
+from ..graph import Node, leaf
+from ..runtime import Buffer, Device, counters
+from ..schedule import Caps, Schedule
+from ..tensor import Tensor
+
+_GARBAGE = 512  # buffers that may wait for the next run before they are freed by a call of their own
+_CELL = {"wasm": {"f": "d", "d": "d"}, "webgpu": {"f": "f"}}  # format of a scalar by compute type
+_WHOLE = {"wasm": "q", "webgpu": "i"}
+
+
+class _Plan:
+    """A plan that JavaScript knows under a number."""
+
+    __slots__ = ("cells", "dispatches", "finish", "number", "outs")
+
+    def __init__(
+        self, number: int, numbers: list[Node], kind: str, what: Schedule, finish: Any
+    ) -> None:
+        self.number = number
+        self.outs = what.n_out
+        self.dispatches = len(what.steps)
+        letters = _CELL[kind]
+        self.cells = struct.Struct(
+            "<" + "".join(letters.get(n.dtype.compute, _WHOLE[kind]) for n in numbers)
+        )
+        self.finish = finish  # tells JavaScript when the plan is forgotten
+
+    def __del__(self) -> None:
+        self.finish(self.number)
+
+
+class PageDevice(Device):
+    """A device whose memory and kernels live in JavaScript; see ``bridge.Handle``."""
+
+    def __init__(self, kind: str, handle: bridge.Handle) -> None:
+        super().__init__(kind)
+        self.handle = handle
+        handle.on_status = runtime.raise_status
+        self.garbage: list[int] = []
+        self.last_id = 0
+        self.last_plan = 0
+        self.caps, self.lower = _rules(kind, handle)
+
+    def check_dtype(self, dtype: DType) -> None:
+        if dtype is float64 and not self.caps.wide:
+            raise TypeError(
+                "Cannot convert a webgpu Tensor to float64 dtype as the webgpu device doesn't "
+                'support float64. Please use float32 instead, or device="cpu".'
+            )
+
+    def bytes_of(self, dtype: DType, nelems: int) -> int:
+        if self.caps.wide:
+            return dtype.itemsize * nelems
+        if dtype in (bool_, uint8, int8, int16, int64):
+            return 4 * nelems  # a 32-bit word each
+        return -(-dtype.itemsize * nelems // 4) * 4
+
+    def new_id(self) -> int:
+        """A number for a buffer."""
+        self.last_id += 1
+        return self.last_id
+
+    def release(self, handle: Any) -> None:
+        self.garbage.append(handle)
+
+    def send(self, data: Any, dtype: DType, nelems: int) -> int:
+        if len(self.garbage) > _GARBAGE:
+            gone, self.garbage = self.garbage, []
+            self.handle.free(gone)
+        number = self.new_id()
+        counters["bridge_calls"] += 1
+        if nelems:
+            self.handle.write(number, data, dtype.code)
+        else:
+            self.handle.alloc(number, 4)
+        return number
+
+    def reserve(self, dtype: DType, nelems: int) -> Buffer:
+        """A buffer without content, to be filled by a stream."""
+        self.check_dtype(dtype)
+        number = self.new_id()
+        nbytes = self.bytes_of(dtype, nelems)
+        self.handle.alloc(number, max(nbytes, 4))
+        return Buffer(self, number, nbytes)
+
+    def fetch(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
+        counters["bridge_calls"] += 1
+        size = dtype.itemsize
+        return self.handle.read(buffer.handle, size * count, dtype.code, size * start)
+
+    async def fetch_async(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
+        counters["bridge_calls"] += 1
+        size = dtype.itemsize
+        return await self.handle.read_async(buffer.handle, size * count, dtype.code, size * start)
+
+    def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> _Plan:
+        self.last_plan += 1
+        words, texts = plans.words(
+            what, n_scalar, self.lower, lambda s: max(self.bytes_of(s.dtype, s.nelems), 4)
+        )
+        if runtime.debug.level >= 4:
+            for text in texts:
+                print(text)
+        counters["bridge_calls"] += 1
+        self.handle.load(self.last_plan, words, texts)
+        return _Plan(self.last_plan, numbers, self.kind, what, self.handle.unload)
+
+    def run(self, compiled: _Plan, leaves: list[Buffer], numbers: list[Node]) -> list[int]:
+        first = self.last_id + 1
+        self.last_id += compiled.outs
+        outs = list(range(first, self.last_id + 1))
+        gone, self.garbage = self.garbage, []
+        words = array("i", [b.handle for b in leaves] + outs + [len(gone)] + gone)
+        if numbers:
+            words.frombytes(self._cells(compiled, numbers))
+        counters["bridge_calls"] += 1
+        counters["dispatches"] += compiled.dispatches
+        self.handle.run(compiled.number, words)
+        return outs
+
+    def _cells(self, compiled: _Plan, numbers: list[Node]) -> bytes:
+        values = [n.arg for n in numbers]
+        try:
+            return compiled.cells.pack(*values)
+        except OverflowError:  # beyond float32: an infinity
+            return compiled.cells.pack(*[_float32(v) if isinstance(v, float) else v for v in values])
+
+
+def _float32(v: float) -> float:
+    return v if abs(v) <= 3.4028235677973366e38 or v != v else (v > 0 or -1) * float("inf")
+
+
+def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]:
+    """Capabilities and launch rules of a device."""
+    if kind == "wasm":
+        from . import wasm
+
+        return Caps(), wasm.lower
+    from . import webgpu
+    from .wgsl import Limits
+
+    buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
+    limits = Limits(buffers, bool(handle.info["software"]))
+    return webgpu.CAPS._replace(max_operands=buffers), lambda step: webgpu.lower(step, limits)
+
+
+# --- opening ----------------------------------------------------------------------------------------
+
+
+def open_sync(kind: str) -> PageDevice:
+    """Opens a device, waiting for the GPU where the browser can wait."""
+    _only_in_a_page(kind)
+    return PageDevice(kind, bridge.open_device_sync(kind))
+
+
+async def open_async(kind: str) -> PageDevice:
+    """Opens a device, awaiting the GPU."""
+    _only_in_a_page(kind)
+    return PageDevice(kind, await bridge.open_device(kind))
+
+
+def _only_in_a_page(kind: str) -> None:
+    if not runtime.IN_PAGE:
+        raise RuntimeError(
+            f"the {kind} device is there in a browser page or Node under Pyodide; on this Python "
+            'use "cpu"'
+        )
+
+
+def choose_sync() -> Device:
+    """webgpu if it can be opened and read without awaiting, else wasm; said once on the console."""
+    reason = "this page has no WebGPU"
+    if bridge.has_webgpu():
+        if bridge.can_wait():
+            try:
+                return _said(runtime.resolve("webgpu"), "")
+            except RuntimeError as error:
+                reason = str(error)
+        else:
+            reason = "this code cannot wait for the GPU; `await tabgrad.init()` opens it"
+    return _said(runtime.resolve("wasm"), reason)
+
+
+def _said(made: Device, reason: str) -> Device:
+    bridge.console(f"tabgrad: device {made}" + (f" ({reason})" if reason else ""))
+    return made
+
+
+async def choose_async() -> Device:
+    """As ``choose_sync``, awaiting the GPU."""
+    reason = "this page has no WebGPU"
+    if bridge.has_webgpu():
+        try:
+            return _said(await runtime.open_async("webgpu"), "")
+        except RuntimeError as error:
+            reason = str(error)
+    return _said(runtime.resolve("wasm"), reason)
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+async def stream_file(url: Any, made: Any, progress: Any) -> dict[str, Tensor]:
+    """A safetensors file from the network, its tensors streamed into device memory."""
+    from ..io.safetensors import header_length, parse_header
+
+    url = fspath(url)
+    first = await bridge.fetch_bytes(url, 0, 8)
+    header = parse_header(await bridge.fetch_bytes(url, 8, 8 + header_length(first)))
+    out: dict[str, Tensor] = {}
+    parts = []
+    for name, e in header.entries.items():
+        count = (e.end - e.start) // e.dtype.itemsize
+        buffer = made.reserve(e.dtype, count)
+        parts.append((e.start, e.end - e.start, buffer.handle, e.dtype.code))
+        out[name] = Tensor._wrap(leaf(buffer, e.shape, e.dtype), made)
+    await made.handle.stream_into(url, parts, progress)
+    return out
+
+
+# --- random numbers -----------------------------------------------------------------------------------
+
+_STATE = 2512  # bytes of the generator's state, wasm_kernels/random.c
+
+
+class PageRandom:
+    """The generator of wasm_kernels/random.c: PyTorch's samplers, drawn in the wasm module."""
+
+    def __init__(self, seed: int) -> None:
+        self.device: Any = runtime.resolve("wasm")
+        self.initial = seed
+        self.state = self._memory(_STATE)
+        self._call("mt_seed", "bi", self.state.handle, seed & 0xFFFFFFFF)
+
+    def _memory(self, nbytes: int) -> Buffer:
+        return self.device.reserve(uint8, nbytes)
+
+    def _call(self, name: str, signature: str, *values: Any) -> None:
+        counters["bridge_calls"] += 1
+        self.device.handle.call(name, signature, *values)
+
+    def _drawn(self, name: str, width: int, n: int, signature: str, *values: Any) -> Any:
+        """n samples of ``width`` bytes as host bytes."""
+        out = self._memory(width * n)
+        self._call(name, "bbi" + signature, self.state.handle, out.handle, n, *values)
+        return self.device.fetch(out, uint8, 0, width * n)
+
+    def _float(self, kind: str, n: int, dtype: str, *values: float) -> Any:
+        double = dtype == "float64"
+        name = f"mt_{kind}_{'d' if double else 'f'}"
+        return self._drawn(name, 8 if double else 4, n, "d" * len(values), *values)
+
+    def uniform(self, n: int, dtype: str, lo: float, hi: float) -> Any:
+        """n samples of [lo, hi) as host bytes."""
+        return self._float("uniform", n, dtype, lo, hi)
+
+    def normal(self, n: int, dtype: str, mean: float, std: float) -> Any:
+        """n normal samples as host bytes."""
+        return self._float("normal", n, dtype, mean, std)
+
+    def exponential(self, n: int, dtype: str, rate: float) -> Any:
+        """n exponential samples as host bytes."""
+        return self._float("exponential", n, dtype, rate)
+
+    def randint(self, n: int, low: int, high: int) -> Any:
+        """n integers of [low, high) as int64 host bytes."""
+        halves = [v for x in (low, high - low) for v in _halves(x)]
+        return self._drawn("mt_randint", 8, n, "iiii", *halves)
+
+    def bernoulli(self, n: int, p: float) -> Any:
+        """n times 0 or 1 as float32 host bytes."""
+        flags = bytes(self._drawn("mt_bernoulli", 1, n, "d", p))
+        return array("f", flags).tobytes()
+
+    def randperm(self, n: int) -> Any:
+        """A permutation of range(n) as int64 host bytes."""
+        return self._drawn("mt_randperm", 8, n, "") if n else b""
+
+    def get_state(self) -> tuple[int, int, Any, float | None]:
+        """Seed, position in the key, key, cached normal."""
+        raw = bytes(self.device.fetch(self.state, uint8, 0, _STATE))
+        position, paired = struct.unpack_from("<ii", raw, 2496)
+        (cached,) = struct.unpack_from("<d", raw, 2504)
+        return self.initial, position, raw[:2496], cached if paired else None
+
+    def set_state(self, state: tuple[int, int, Any, float | None]) -> None:
+        """Continues from a state that ``get_state`` gave."""
+        self.initial, position, key, cached = state
+        tail = struct.pack("<iid", position, cached is not None, cached or 0.0)
+        self.device.handle.write(self.state.handle, bytes(key) + tail, uint8.code)
+
+
+def _halves(x: int) -> tuple[int, int]:
+    """A 64-bit number as two signed 32-bit ones, lower half first."""
+    x &= (1 << 64) - 1
+    low, high = x & 0xFFFFFFFF, x >> 32
+    return low - (low >> 31 << 32), high - (high >> 31 << 32)
