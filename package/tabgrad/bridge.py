@@ -151,7 +151,8 @@ class Handle:
                 address, length = data.buffer_info()
                 self._write(id, address, length * data.itemsize, dtype, start)
                 return
-            view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+            view = memoryview(data)
+            view = view.cast("B") if view.nbytes else memoryview(b"")
             if view.nbytes < _SMALL:
                 small = array("B", view)
                 self._write(id, *small.buffer_info(), dtype, start)
@@ -313,3 +314,25 @@ async def fetch_bytes(
             proxy.destroy()
     content: bytes = found.to_bytes()
     return content
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+_ARRAYS = {
+    "bool": "Uint8Array", "uint8": "Uint8Array", "int8": "Int8Array", "int16": "Int16Array",
+    "int32": "Int32Array", "int64": "BigInt64Array", "float16": "Uint16Array",
+    "bfloat16": "Uint16Array", "float32": "Float32Array", "float64": "Float64Array",
+}  # fmt: skip
+
+
+def typed_array(data: bytes, dtype: str) -> Any:
+    """Bytes as JavaScript's array of a dtype."""
+    name = _ARRAYS[dtype]
+    if dtype == "float16" and hasattr(js.globalThis, "Float16Array"):  # not in every browser
+        name = "Float16Array"
+    return getattr(js, name).new(to_js(data).buffer)
+
+
+def to_javascript(value: Any) -> Any:
+    """Lists as arrays and dicts as plain objects, deeply; what else it is stays."""
+    return to_js(value, dict_converter=_record())
