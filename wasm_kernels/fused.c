@@ -26,6 +26,7 @@
 #define SCRATCH (512 * 1024)
 #define MAX_REGISTERS 1024
 #define MAX_REDUCTIONS 64
+#define MAX_DIMS 32
 
 typedef void Op(void *restrict d, const void *p, const void *q, const void *r, int n);
 
@@ -190,28 +191,36 @@ static const int32_t *after(const int32_t *view) { return view + 1 + 2 * view[0]
 
 // Walks the lanes of a view in runs along its innermost dimension.
 typedef struct {
-  int at, stride, run, left, size;
+  int at, stride, run, left;  // of the run: address, step, length; lanes still to go, it included
+  int dims, at_in[MAX_DIMS];
   const int32_t *view;
-  int position;
 } Walk;
 
-static void walk_to(Walk *w) {
-  w->at = address(w->view, w->position);
-  int room = w->view[0] > 1 ? w->size - w->position % w->size : w->left;
-  w->run = room < w->left ? room : w->left;
-}
-
 static Walk walk(const int32_t *view, int start, int n) {
-  Walk w = {0, view[0] ? view[2] : 0, 0, n, view[0] ? view[1] : 1, view, start};
-  walk_to(&w);
+  Walk w = {.left = n, .run = n, .dims = *view, .view = view + 1};
+  for (int d = 0; d < w.dims; d++) {
+    const int32_t *dim = w.view + 2 * d;
+    w.at_in[d] = d < w.dims - 1 ? start % dim[0] : start;
+    w.at += w.at_in[d] * dim[1];
+    if (d < w.dims - 1) start /= dim[0];
+  }
+  w.stride = w.dims ? w.view[1] : 0;
+  int room = w.dims > 1 ? w.view[0] - w.at_in[0] : n;
+  w.run = room < n ? room : n;
   return w;
 }
 
 static int next(Walk *w) {
   w->left -= w->run;
   if (w->left <= 0) return 0;
-  w->position += w->run;
-  walk_to(w);
+  w->at += w->run * w->stride;
+  for (int d = 1; d < w->dims; d++) {  // a dimension is full: back to its start, one up in the next
+    const int32_t *dim = w->view + 2 * d;
+    w->at += dim[1] - dim[-2] * dim[-1];
+    if (++w->at_in[d] < dim[0] || d == w->dims - 1) break;
+    w->at_in[d] = 0;
+  }
+  w->run = w->view[0] < w->left ? w->view[0] : w->left;
   return 1;
 }
 
@@ -219,11 +228,11 @@ static void splat(uint8_t *d, const uint8_t *value, int bytes, int n) {
   if (bytes == 4) {
     int32_t x;
     __builtin_memcpy(&x, value, 4);
-    LANES_LOOP(n) ((int32_t *)d)[i] = x;
+    for (int i = 0; i < n; i++) ((int32_t *)d)[i] = x;
   } else {
     int64_t x;
     __builtin_memcpy(&x, value, 8);
-    LANES_LOOP(n) ((int64_t *)d)[i] = x;
+    for (int i = 0; i < n; i++) ((int64_t *)d)[i] = x;
   }
 }
 
@@ -251,8 +260,7 @@ static void load(const int32_t *w, const Place *p) {
     if (k.stride == 0 && k.run > 1) {
       uint8_t value[8];
       loads[dtype](value, s, 1, 1);
-      if (k.left == k.run) splat(d, value, wide, k.run);
-      else for (int i = 0; i < k.run; i++) __builtin_memcpy(d + i * wide, value, (size_t)wide);
+      splat(d, value, wide, k.run);
     } else {
       loads[dtype](d, s, k.stride, k.run);
     }

@@ -15,6 +15,12 @@
 #define MUL(a, b) ((a) * (b))
 #define NEG(a) (-(a))
 
+// A constant kept in a local: V8 builds a v128.const anew, in four instructions, wherever it is used.
+FN float K(float x) {
+  __asm__("" : "+r"(x));
+  return x;
+}
+
 FN float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
 FN int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
 
@@ -96,22 +102,22 @@ FLOAT_DIVISION(d, double, fmod, copysign)
 // ---- exponentials ---------------------------------------------------------------------------
 
 // x = n ln2 + r with |r| <= ln2/2; the sum trick rounds to a whole number without a branch.
-#define ROUND_MAGIC 12582912.0f
+#define ROUND_MAGIC K(12582912.0f)
 typedef struct { float r; int32_t n; } ExpParts;
 FN ExpParts exp_parts(float x) {
-  float shifted = x * 1.44269504f + ROUND_MAGIC;
+  float shifted = x * K(1.44269504f) + ROUND_MAGIC;
   float n = shifted - ROUND_MAGIC;
-  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float r = x - n * K(0.693359375f) + n * K(2.12194440e-4f);
   return (ExpParts){r, bits_of(shifted) - bits_of(ROUND_MAGIC)};
 }
 
 FN float expm1_near_zero(float r) {  // exp(r) - 1 for |r| <= ln2/2
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
+  float p = K(1.9875691500e-4f);
+  p = p * r + K(1.3981999507e-3f);
+  p = p * r + K(8.3334519073e-3f);
+  p = p * r + K(4.1665795894e-2f);
+  p = p * r + K(1.6666665459e-1f);
+  p = p * r + K(5.0000001201e-1f);
   return p * (r * r) + r;
 }
 
@@ -128,29 +134,29 @@ FN float scale(float y, int32_t n) {  // y * 2^n in two steps: denormals and ove
 }
 
 FN float exp_f(float a) {  // 2 ulp
-  ExpParts e = exp_parts(clamp_f(a, -105.0f, 89.0f));
-  return scale(expm1_near_zero(e.r) + 1.0f, e.n);
+  ExpParts e = exp_parts(clamp_f(a, -K(105.0f), K(89.0f)));
+  return scale(expm1_near_zero(e.r) + K(1.0f), e.n);
 }
 
 FN float exp2_f(float a) {  // 2 ulp
-  float x = clamp_f(a, -152.0f, 129.0f);
+  float x = clamp_f(a, -K(152.0f), K(129.0f));
   float shifted = x + ROUND_MAGIC, n = shifted - ROUND_MAGIC;
-  float y = expm1_near_zero((x - n) * 0.693147181f) + 1.0f;
+  float y = expm1_near_zero((x - n) * K(0.693147181f)) + K(1.0f);
   return scale(y, bits_of(shifted) - bits_of(ROUND_MAGIC));
 }
 
 FN float expm1_f(float a) {  // 3 ulp
-  ExpParts e = exp_parts(clamp_f(a, -20.0f, 89.0f));
+  ExpParts e = exp_parts(clamp_f(a, -K(20.0f), K(89.0f)));
   float s = two_to(e.n - 1);  // halved: 2^128 is not a float
-  float y = 2.0f * (s * expm1_near_zero(e.r) + (s - 0.5f));
+  float y = K(2.0f) * (s * expm1_near_zero(e.r) + (s - K(0.5f)));
   return a == 0 ? a : y;
 }
 
-FN float sigmoid_f(float a) { return 1.0f / (1.0f + exp_f(-a)); }  // 3 ulp
+FN float sigmoid_f(float a) { return K(1.0f) / (1.0f + exp_f(-a)); }  // 3 ulp
 
 FN float tanh_f(float a) {  // 4 ulp: -m / (m + 2) with m = expm1(-2|a|) loses nothing near zero
-  float m = expm1_f(-2.0f * abs_f(a));
-  return __builtin_copysignf(-m / (m + 2.0f), a);
+  float m = expm1_f(-K(2.0f) * abs_f(a));
+  return __builtin_copysignf(-m / (m + K(2.0f)), a);
 }
 
 FN double exp_d(double a) { return exp(a); }
@@ -176,43 +182,46 @@ FN double pow_d(double a, double b) { return pow(a, b); }
 // a = 2^e (1 + m) with sqrt(1/2) <= 1 + m < sqrt(2); log1m is log(1 + m) - m.
 typedef struct { float m, log1m, e; } LogParts;
 FN LogParts log_parts(float a) {
-  int tiny = a < FLT_MIN;
-  int32_t bits = bits_of(tiny ? a * 8388608.0f : a);
-  int32_t above = bits - 0x3f3504f3;  // bits of sqrt(1/2): the exponent field then counts from there
+  int tiny = a < K(FLT_MIN);
+  float larger = a * K(8388608.0f);
+  int32_t bits = bits_of(tiny ? larger : a), half = bits_of(K(0.70710678f));
+  int32_t mantissa = bits_of(K(0x1.fffffcp-127f));  // 0x007fffff
+  int32_t above = bits - half;  // bits of sqrt(1/2): the exponent field then counts from there
   float e = (float)((above >> 23) - (tiny ? 23 : 0));
-  float m = float_of((above & 0x007fffff) + 0x3f3504f3) - 1.0f, z = m * m;
-  float p = 7.0376836292e-2f;
-  p = p * m - 1.1514610310e-1f;
-  p = p * m + 1.1676998740e-1f;
-  p = p * m - 1.2420140846e-1f;
-  p = p * m + 1.4249322787e-1f;
-  p = p * m - 1.6668057665e-1f;
-  p = p * m + 2.0000714765e-1f;
-  p = p * m - 2.4999993993e-1f;
-  p = p * m + 3.3333331174e-1f;
-  return (LogParts){m, p * m * z - 0.5f * z, e};
+  float m = float_of((above & mantissa) + half) - K(1.0f), z = m * m;
+  float p = K(7.0376836292e-2f);
+  p = p * m - K(1.1514610310e-1f);
+  p = p * m + K(1.1676998740e-1f);
+  p = p * m - K(1.2420140846e-1f);
+  p = p * m + K(1.4249322787e-1f);
+  p = p * m - K(1.6668057665e-1f);
+  p = p * m + K(2.0000714765e-1f);
+  p = p * m - K(2.4999993993e-1f);
+  p = p * m + K(3.3333331174e-1f);
+  return (LogParts){m, p * m * z - K(0.5f) * z, e};
 }
 
 FN float log_ends(float a, float y) {  // what a logarithm is outside the positive finite floats
-  y = a > FLT_MAX ? a : y;
-  y = a == 0 ? -INFINITY : y;
-  return a < 0 || a != a ? NAN : y;
+  float below = K(-INFINITY), undefined = K(NAN);
+  y = a > K(FLT_MAX) ? a : y;
+  y = a == 0 ? below : y;
+  return a >= 0 ? y : undefined;
 }
 
 FN float log_f(float a) {  // 1 ulp
   LogParts p = log_parts(a);
-  float y = p.log1m + p.e * -2.12194440e-4f + p.m + p.e * 0.693359375f;
+  float y = p.log1m + p.e * -K(2.12194440e-4f) + p.m + p.e * K(0.693359375f);
   return log_ends(a, y);
 }
 
 FN float log2_f(float a) {  // 2 ulp, exact for powers of two; log2(e) = 1 + 0.4427
   LogParts p = log_parts(a);
-  float y = p.log1m * 0.44269504f + p.m * 0.44269504f + p.log1m + p.m + p.e;
+  float y = p.log1m * K(0.44269504f) + p.m * K(0.44269504f) + p.log1m + p.m + p.e;
   return log_ends(a, y);
 }
 
 FN float log1p_f(float a) {  // 3 ulp: log(u) with what 1 + a rounded away put back
-  float u = 1.0f + a, rest = (a - (u - 1.0f)) / u;
+  float u = K(1.0f) + a, rest = (a - (u - K(1.0f))) / u;
   float y = log_f(u) + (u > 0 && u <= FLT_MAX ? rest : 0.0f);
   return a == 0 ? a : y;
 }
@@ -271,20 +280,20 @@ FN double atan2_d(double a, double b) { return atan2(a, b); }
 // ---- special functions ------------------------------------------------------------------------
 
 FN float erf_f(float a) {  // 3 ulp: a polynomial near zero, 1 - exp(polynomial) beyond
-  float t = clamp_f(abs_f(a), 0.0f, 4.0f), s = t * t;
-  float far = (-1.72853470e-5f * t + 3.83197126e-4f) * s + (-3.88396438e-3f * t + 2.42546219e-2f);
-  far = far * t - 1.06777877e-1f;
-  far = far * t - 6.34846687e-1f;
-  far = far * t - 1.28717512e-1f;
-  far = 1.0f - exp_f(far * t - t);
-  float near = -5.96761703e-4f;
-  near = near * s + 4.99119423e-3f;
-  near = near * s - 2.67681349e-2f;
-  near = near * s + 1.12819925e-1f;
-  near = near * s - 3.76125336e-1f;
-  near = near * s + 1.28379166e-1f;
+  float t = clamp_f(abs_f(a), 0.0f, K(4.0f)), s = t * t;
+  float far = (-K(1.72853470e-5f) * t + K(3.83197126e-4f)) * s + (-K(3.88396438e-3f) * t + K(2.42546219e-2f));
+  far = far * t - K(1.06777877e-1f);
+  far = far * t - K(6.34846687e-1f);
+  far = far * t - K(1.28717512e-1f);
+  far = K(1.0f) - exp_f(far * t - t);
+  float near = -K(5.96761703e-4f);
+  near = near * s + K(4.99119423e-3f);
+  near = near * s - K(2.67681349e-2f);
+  near = near * s + K(1.12819925e-1f);
+  near = near * s - K(3.76125336e-1f);
+  near = near * s + K(1.28379166e-1f);
   near = near * t + t;
-  return __builtin_copysignf(t > 0.927734375f ? far : near, a);
+  return __builtin_copysignf(t > K(0.927734375f) ? far : near, a);
 }
 
 FN double erf_d(double a) { return erf(a); }

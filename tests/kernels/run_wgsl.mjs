@@ -7,6 +7,7 @@ import path from "node:path";
 import { create, globals } from "webgpu";
 
 Object.assign(globalThis, globals);
+const gpu = create([]); // alive to the end: Dawn breaks when it is collected
 const USES_SCALARS = 1;
 const USES_STATUS = 2;
 const SENTINEL = 64; // bytes behind every buffer that nothing may touch
@@ -14,7 +15,7 @@ const SENTINEL = 64; // bytes behind every buffer that nothing may touch
 async function main(folder) {
   const job = JSON.parse(fs.readFileSync(path.join(folder, "job.json"), "utf8"));
   const input = fs.readFileSync(path.join(folder, "in.bin"));
-  const adapter = await create([]).requestAdapter();
+  const adapter = await gpu.requestAdapter();
   const device = await adapter.requestDevice({
     requiredLimits: {
       maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
