@@ -1,6 +1,6 @@
 // Walks the words of `load` and `run`: the only reader of the format, the same for every device.
 
-import { ALLOC, COPY, FREE, RUN, VERSION } from "./format.js";
+import { ALLOC, COPY, FREE, RUN, VERSION, named } from "./format.js";
 
 /**
  * What a device file provides. A buffer and a kernel are whatever the device likes.
@@ -137,23 +137,31 @@ export function run(plan, words, buffers, device) {
  */
 function walk(plan, device) {
   const { commands, slots, bytes } = plan;
-  for (let i = 0; i < commands.length; i++) {
-    const command = commands[i];
-    const first = command.slots[0];
-    switch (command.op) {
-      case RUN:
-        device.dispatch(command, slots, plan);
-        break;
-      case COPY:
-        device.copy(slots[first], slots[command.slots[1]], command.bytes);
-        break;
-      case ALLOC:
-        slots[first] = device.alloc(bytes[first]);
-        break;
-      case FREE:
-        device.free(slots[first]);
-        slots[first] = null;
+  let i = 0;
+  try {
+    for (; i < commands.length; i++) {
+      const command = commands[i];
+      const first = command.slots[0];
+      switch (command.op) {
+        case RUN:
+          device.dispatch(command, slots, plan);
+          break;
+        case COPY:
+          device.copy(slots[first], slots[command.slots[1]], command.bytes);
+          break;
+        case ALLOC:
+          slots[first] = device.alloc(bytes[first]);
+          break;
+        case FREE:
+          device.free(slots[first]);
+          slots[first] = null;
+      }
     }
+  } catch (error) {
+    const name = commands[i].kernel?.name;
+    if (name && error instanceof WebAssembly.RuntimeError)
+      throw named("KernelError", `the kernel ${name} failed: ${error.message}`);
+    throw error;
   }
 }
 

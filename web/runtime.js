@@ -244,7 +244,10 @@ export function attach(gate, host) {
       }
       return gate.streamInto(url, parts, progress);
     },
-    /** wasm @type {(id: number, address: number, nbytes: number, dtype: number, offset: number) => number} */
+    /**
+     * wasm; the result is the status word.
+     * @type {(id: number, address: number, nbytes: number, dtype: number, offset: number) => number}
+     */
     readNow: (id, address, nbytes, dtype, offset) =>
       deliver(gate.read(id, dtype, offset, nbytes), address),
     /**
@@ -258,7 +261,10 @@ export function attach(gate, host) {
       ready.set(mine, await gate.read(id, dtype, offset, nbytes));
       return mine;
     },
-    /** second half @type {(ticket: number, address: number) => number} */
+    /**
+     * Second half; the result is the status word.
+     * @type {(ticket: number, address: number) => number}
+     */
     readReady: (mine, address) => {
       const reading = ready.get(mine);
       ready.delete(mine);

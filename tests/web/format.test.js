@@ -37,3 +37,12 @@ test("sizes are readable", () => {
   assert.equal(format.readable(3 << 20), "3.0 MiB");
   assert.equal(format.readable(5 * 2 ** 40), "5120.0 GiB");
 });
+
+test("the loader asks for this version of the wheel, and for the Pyodide we test with", () => {
+  const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+  const boot = read("web/loader/boot.js");
+  const [, version] = read("pyproject.toml").match(/^version = "(.*)"$/m);
+  assert.match(boot, new RegExp(`"tabgrad-${version}-py3-none-any.whl"`));
+  const { pyodide } = JSON.parse(read("package.json")).dependencies;
+  assert.match(boot, new RegExp(`PYODIDE = "${pyodide}"`));
+});

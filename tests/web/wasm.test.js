@@ -18,7 +18,7 @@ const signed = (n) => {
 const constant = (n) => [0x41, ...signed(n)];
 
 /** The smallest module of kernels: `scale` writes buffers[1][0] = buffers[0][0] * scalars[0] + words[0]
- * in float32 and sets the status word to 5; `twice` is a function of two numbers and an address. */
+ * in float32 and sets the status word to 5; `twice` is a function of two numbers, `trap` a kernel that fails. */
 function handmade() {
   const load = (offset) => [0x28, 2, offset]; // i32.load
   const scale = [
@@ -30,19 +30,20 @@ function handmade() {
     ...[...constant(1024), ...constant(5), 0x36, 2, 0], // status
   ];
   const twice = [0x20, 0, 0x20, 1, 0x6a, 0x41, 2, 0x6c];
+  const trap = [0x00];
   const code = (body) => [...leb(body.length + 2), 0, ...body, 0x0b];
   return new Uint8Array([
     ...[0, 97, 115, 109, 1, 0, 0, 0],
     ...section(1, 2, 0x60, 3, 0x7f, 0x7f, 0x7f, 0, 0x60, 2, 0x7f, 0x7f, 1, 0x7f),
     ...section(2, 1, ...text("env"), ...text("memory"), 2, 0, 1),
-    ...section(3, 2, 0, 1),
+    ...section(3, 3, 0, 1, 0),
     ...section(6, 2, 0x7f, 0, ...constant(1024), 0x0b, 0x7f, 0, ...constant(2048), 0x0b),
     ...section(
       7,
-      ...[4, ...text("scale"), 0, 0, ...text("twice"), 0, 1],
+      ...[5, ...text("scale"), 0, 0, ...text("twice"), 0, 1, ...text("trap"), 0, 2],
       ...[...text("status"), 3, 0, ...text("__heap_base"), 3, 1],
     ),
-    ...section(10, 2, ...code(scale), ...code(twice)),
+    ...section(10, 3, ...code(scale), ...code(twice), ...code(trap)),
   ]);
 }
 
@@ -113,6 +114,21 @@ test("doors by address read a host memory that is replaced as it grows", () => {
   assert.equal(gate.readNow(2, 512, 4, FLOAT32, 0), 5);
   assert.equal(new Float32Array(host.HEAPU8.buffer, 512, 1)[0], 106);
   assert.equal(gate.call("twice", "ii", 4, 5), 18);
+});
+
+test("a kernel that traps is named, and nothing of the run stays", () => {
+  const gate = openCpu({ wasm: handmade() });
+  gate.write(1, bytesOf(Float32Array.of(3)), FLOAT32);
+  const { allocated } = gate.stats();
+  gate.load(0, PLAN, ["trap"]);
+  const loaded = gate.stats().allocated;
+  assert.throws(() => gate.run(0, Int32Array.of(1, 2, 0, ...cell(1))), {
+    name: "KernelError",
+    message: /the kernel trap failed: unreachable/,
+  });
+  assert.equal(gate.stats().allocated, loaded);
+  gate.unload(0);
+  assert.equal(gate.stats().allocated, allocated);
 });
 
 test("the built kernels copy", (t) => {

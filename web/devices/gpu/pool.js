@@ -18,11 +18,13 @@ const MEBI = 1 << 20;
 export function pool(device, usage, report, keep = 512 * MEBI) {
   /** @type {Map<number, Buffer[]>} */
   const waiting = new Map(); // serials descending
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  const largest = Math.min(maxBufferSize, maxStorageBufferBindingSize); // buffers are bound whole
   const counts = { allocated: 0, pooled: 0, peak: 0, created: 0 };
 
   /** @param {number} bytes */
   function alloc(bytes) {
-    const size = sizeClass(bytes, device.limits.maxBufferSize);
+    const size = sizeClass(bytes, largest);
     const buffer = waiting.get(size)?.pop();
     if (buffer) counts.pooled -= size;
     const got = buffer ?? create(size, bytes);
@@ -39,10 +41,8 @@ export function pool(device, usage, report, keep = 512 * MEBI) {
   function create(size, asked) {
     const held = `${readable(counts.allocated)} allocated, ${readable(counts.pooled)} pooled`;
     const message = `webgpu out of memory: ${readable(asked)} were asked for, ${held}`;
-    if (size > device.limits.maxBufferSize) {
-      const most = readable(device.limits.maxBufferSize);
-      throw named("OutOfMemory", `${message}; one buffer holds at most ${most}`);
-    }
+    if (size > largest)
+      throw named("OutOfMemory", `${message}; one buffer holds at most ${readable(largest)}`);
     device.pushErrorScope("out-of-memory");
     const gpu = device.createBuffer({ size, usage });
     /** @type {Buffer} */
