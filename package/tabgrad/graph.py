@@ -13,20 +13,23 @@ if TYPE_CHECKING:
 
 RUN_AHEAD = 1024  # pending values before a flush happens by itself
 
-_trash: list[tuple[Any, ...]] = []
+trash: list[Any] = []  # what is to be dropped; nobody else may hold it
 _emptying = False
 
 
-def bury(parts: tuple[Any, ...]) -> None:
-    """Drops references in a loop: freeing a long chain by recursion overflows WASM's small stack."""
+def empty_trash() -> None:
+    """Drops references in a loop: freeing a long chain by recursion overflows WASM's small stack.
+
+    Callers append to ``trash`` and keep no reference in a variable: what a variable holds is freed
+    when its function returns, one frame deeper for each link.
+    """
     global _emptying
-    _trash.append(parts)
     if _emptying:
         return
     _emptying = True
     try:
-        while _trash:
-            _trash.pop()
+        while trash:
+            trash.pop()
     finally:
         _emptying = False
 
@@ -48,17 +51,19 @@ class Node:
 
     def __del__(self) -> None:
         if self.srcs:
-            srcs, self.srcs = self.srcs, ()
-            bury(srcs)
+            trash.append(self.srcs)
+            self.srcs = ()
+            empty_trash()
 
     def __repr__(self) -> str:
         return f"<{self.op} {list(self.shape)} {self.dtype.name}>"
 
     def realize(self, buffer: Any) -> None:
         """Turns the node into a leaf that holds its computed value."""
-        srcs, self.srcs = self.srcs, ()
+        trash.append(self.srcs)
+        self.srcs = ()
         self.op, self.arg, self.buffer = "buffer", None, buffer
-        bury(srcs)
+        empty_trash()
 
 
 def leaf(buffer: Any, shape: Shape, dtype: DType) -> Node:

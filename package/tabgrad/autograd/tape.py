@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..graph import bury
+from ..graph import empty_trash, trash
 
 if TYPE_CHECKING:
     from ..ops.row import Row
@@ -150,8 +150,10 @@ class Entry:
 
     def __del__(self) -> None:
         if self.edges:
-            edges, self.edges, saved, self.saved = self.edges, (), self.saved, None
-            bury((edges, saved))
+            trash.append(self.edges)
+            trash.append(self.saved)
+            self.edges, self.saved = (), None
+            empty_trash()
 
     def name(self) -> str:
         """The name PyTorch prints, ``MulBackward0``."""
