@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from .. import creation
+from .. import random
 from ..tensor import Tensor
 
 T_co = TypeVar("T_co", covariant=True)
@@ -219,7 +219,7 @@ def random_split(
     if sum(lengths) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
     counts = [int(n) for n in lengths]
-    order = creation.randperm(sum(counts), generator=generator, device="cpu").tolist()
+    order = random.randperm(sum(counts), generator=generator, device="cpu").tolist()
     ends = itertools.accumulate(counts)
     return [Subset(dataset, order[end - n : end]) for end, n in zip(ends, counts, strict=True)]
 

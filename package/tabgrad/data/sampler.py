@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from .. import creation
-from ..random import Generator
+from .. import creation, random
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -21,7 +20,7 @@ def draw_seed(generator: Any = None) -> int:
 
 
 def _permutation(n: int, generator: Any) -> list[int]:
-    order: list[int] = creation.randperm(n, generator=generator, device="cpu").tolist()
+    order: list[int] = random.randperm(n, generator=generator, device="cpu").tolist()
     return order
 
 
@@ -97,7 +96,7 @@ class RandomSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = self.generator
         if generator is None:
-            generator = Generator()
+            generator = random.Generator()
             generator.manual_seed(draw_seed())
         drawn = self._with_replacement if self.replacement else self._permutations
         return islice(drawn(len(self.data_source), generator), self.num_samples)
@@ -106,7 +105,7 @@ class RandomSampler(Sampler[int]):
         left = self.num_samples
         while left >= 0:  # PyTorch draws 32 at a time, and the rest even if it is none
             size = min(left, 32)
-            yield from creation.randint(n, (size,), generator=generator, device="cpu").tolist()
+            yield from random.randint(n, (size,), generator=generator, device="cpu").tolist()
             left -= 32
 
     def _permutations(self, n: int, generator: Any) -> Iterator[int]:

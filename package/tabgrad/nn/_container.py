@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from ..tensor import Tensor
-from .module import Module
+from .module import Module, _typename
 from .parameter import Parameter
 
 S = TypeVar("S", bound="_Numbered")
@@ -286,17 +286,16 @@ def _entry(value: Any) -> Any:
     return value
 
 
-def _entry_repr(value: Any) -> str:
+def _entry_repr(value: Any, kind_of_values: str) -> str:
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     size = "x".join(str(n) for n in value.size())
-    dtype = str(value.dtype)
-    return f"{kind} containing: [{dtype} of size {size}{_where(value)}]"
+    return f"{kind} containing: [{kind_of_values} of size {size}{_where(value)}]"
 
 
 def _where(value: Tensor) -> str:
-    return "" if value.device.type == "cpu" else f" ({value.device})"
+    return "" if value.is_cpu else f" ({value.device})"
 
 
 class ParameterList(Module):
@@ -353,7 +352,8 @@ class ParameterList(Module):
         return self.extend(values)
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({i}): {_entry_repr(value)}" for i, value in enumerate(self))
+        texts = [_entry_repr(x, str(getattr(x, "dtype", ""))) for x in self]
+        return "\n".join(f"  ({i}): {text}" for i, text in enumerate(texts))
 
     __call__: Any = None
 
@@ -416,7 +416,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The entry, or ``default``."""
-        return self[key] if key in self else default
+        return self[key] if key in self._keys else default
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """The entry, set first if it is missing."""
@@ -448,6 +448,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({key}): {_entry_repr(value)}" for key, value in self.items())
+        texts = {key: _entry_repr(value, _typename(value)) for key, value in self.items()}
+        return "\n".join(f"  ({key}): {text}" for key, text in texts.items())
 
     __call__: Any = None

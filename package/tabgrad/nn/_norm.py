@@ -32,6 +32,8 @@ class _NormBase(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -40,9 +42,9 @@ class _NormBase(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         kw = {"device": device, "dtype": dtype}
-        for name in ("weight", "bias"):
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(
-                name, Parameter(creation.empty(num_features, **kw)) if affine else None
+                name, Parameter(creation.empty(num_features, **kw)) if wanted else None
             )
         tracked = track_running_stats
         self.register_buffer(
@@ -62,9 +64,10 @@ class _NormBase(Module):
     def reset_parameters(self) -> None:
         """Scale 1, shift 0, fresh statistics."""
         self.reset_running_stats()
-        if self.affine:
-            init.ones_(self.weight)  # type: ignore[arg-type]
-            init.zeros_(self.bias)  # type: ignore[arg-type]
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
 
     def _check_input_dim(self, input: Tensor) -> None:
         raise NotImplementedError
@@ -72,7 +75,7 @@ class _NormBase(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
     def _load_from_state_dict(
@@ -150,6 +153,7 @@ class BatchNorm2d(_BatchNorm):
         eps: added to the variance.
         momentum: the share by which running statistics move; None averages over all batches.
         affine: whether weight and bias are learnt.
+        bias: whether bias is.
         track_running_stats: whether there are running statistics.
 
     Examples::
@@ -191,6 +195,24 @@ class SyncBatchNorm(_BatchNorm):
         if input.ndim < 2:
             raise ValueError(f"expected at least 2D input (got {input.ndim}D input)")
 
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+        self.process_group = process_group
+
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
         """Gives the module back: its batch normalisation sees the whole batch already."""
@@ -209,8 +231,12 @@ class _InstanceNorm(_NormBase):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         _check_ndim(input, self.n + 1, self.n + 2)
@@ -253,6 +279,7 @@ class InstanceNorm2d(_InstanceNorm):
         eps: added to the variance.
         momentum: the share by which running statistics move.
         affine: whether weight and bias are learnt.
+        bias: whether bias is.
         track_running_stats: whether there are running statistics.
 
     Examples::
@@ -388,6 +415,7 @@ class GroupNorm(Module):
         num_channels: the number of channels C.
         eps: added to the variance.
         affine: whether weight and bias are learnt.
+        bias: whether bias is.
 
     Examples::
 
@@ -406,6 +434,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_groups <= 0 or num_channels % num_groups:
@@ -417,23 +447,27 @@ class GroupNorm(Module):
         self.eps = eps
         self.affine = affine
         kw = {"device": device, "dtype": dtype}
-        for name in ("weight", "bias"):
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(
-                name, Parameter(creation.empty(num_channels, **kw)) if affine else None
+                name, Parameter(creation.empty(num_channels, **kw)) if wanted else None
             )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Scale 1, shift 0."""
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class LocalResponseNorm(Module):

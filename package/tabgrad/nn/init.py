@@ -245,13 +245,13 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     """Normal numbers with a share of zeros in each column."""
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    from .. import creation
+    from .. import random
 
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
     tensor.normal_(0, std, generator=generator)
     for column in range(columns):
-        chosen = creation.randperm(rows, generator=generator)[:zeros].tolist()
+        chosen = random.randperm(rows, generator=generator)[:zeros].tolist()
         for row in chosen:
             tensor[row, column] = 0.0
     return tensor

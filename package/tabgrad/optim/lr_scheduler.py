@@ -826,7 +826,9 @@ def _common_optimizer(
     name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None
 ) -> Optimizer:
     if not schedulers:
-        raise ValueError(f"{name} expects at least one scheduler in its sequence.")
+        raise ValueError(
+            f"{name} expects at least one scheduler to be chained, but got no scheduler."
+        )
     optimizer = schedulers[0].optimizer if optimizer is None else optimizer
     for i, scheduler in enumerate(schedulers):
         if not hasattr(scheduler, "optimizer"):

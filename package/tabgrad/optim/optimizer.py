@@ -82,21 +82,21 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         if self._stepping:  # an overridden step that calls its base class
             return step(self, *args, **kwargs)
         for hook in self._step_pre_hooks.values():
-            new = hook(self, args, kwargs)
+            new = hook(self, (self, *args), kwargs)
             if new is not None:
                 if not (isinstance(new, tuple) and len(new) == 2):
                     raise RuntimeError(
                         f"{step.__qualname__} must return None or a tuple of (new_args, "
                         f"new_kwargs), but got {new}."
                     )
-                args, kwargs = new
+                args, kwargs = tuple(new[0])[1:], new[1]
         self._opt_called = self._stepping = True
         try:
             out = step(self, *args, **kwargs)
         finally:
             self._stepping = False
         for hook in self._step_post_hooks.values():
-            hook(self, args, kwargs)
+            hook(self, (self, *args), kwargs)
         runtime.step_done()
         return out
 
@@ -218,8 +218,12 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 for p in group["params"]:
-                    if p.grad is not None:
-                        self._update(p, p.grad, self.state[p], group)
+                    if p.grad is None:
+                        continue
+                    state = self.state.get(p, {})
+                    self._update(p, p.grad, state, group)
+                    if state:
+                        self.state[p] = state
         return loss
 
     step = _with_hooks(step)  # type: ignore[assignment]
@@ -315,11 +319,11 @@ class Optimizer:
         return add(self._load_state_dict_post_hooks, hook, prepend)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            lines = [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
+            text += f"\nParameter Group {i}\n" + "".join(lines)
+        return text + ")"
 
 
 def _param_list(params: Any) -> list[Any]:

@@ -44,7 +44,10 @@ def scaled_dot_product_attention(
     scores = (query * scale) @ key.transpose(-2, -1)  # (…, L, S)
     if is_causal:
         if attn_mask is not None:
-            raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
+            raise RuntimeError(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
+                "is_causal=True"
+            )
         attn_mask = query.new_ones(scores.shape[-2:]).tril() > 0
     if attn_mask is not None:
         if _is_bool(attn_mask):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...ops import functional as _ops
 from ...tensor import Tensor
+from ._loss import _title
 from ._shape import pad
 
 
@@ -68,12 +69,11 @@ def _batched(x: Tensor, n: int, name: str, what: str = "input") -> tuple[Tensor,
 
 def _check_dtypes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if x.dtype != weight.dtype:
-        raise RuntimeError(
-            f"Input type ({x.type()}) and weight type ({weight.type()}) should be the same"
-        )
+        raise RuntimeError(f"expected scalar type {_title(x)} but found {_title(weight)}")
     if bias is not None and bias.dtype != x.dtype:
         raise RuntimeError(
-            f"Input type ({x.type()}) and bias type ({bias.type()}) should be the same"
+            f"Input type ({_title(x).lower()}) and bias type ({_title(bias).lower()}) should be "
+            "the same"
         )
 
 

@@ -232,24 +232,40 @@ def nll_loss(
 def _check_classes(input: Tensor, target: Tensor) -> None:
     if input.ndim == 0:
         raise ValueError(f"Expected 1 or more dimensions (got {input.ndim})")
-    if target.is_floating_point():
-        raise RuntimeError(
-            f"expected scalar type Long but found {target.type().split('.')[-1][:-6]}"
-        )
-    if input.ndim > 1 and input.shape[0] != target.shape[0]:
+    if input.ndim > 1 and input.shape[0] != (target.shape[0] if target.ndim else 1):
         raise ValueError(
             f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0]})."
+            f"({target.shape[0] if target.ndim else 1})."
         )
-    want = (*input.shape[:1], *input.shape[2:]) if input.ndim > 1 else ()
+    if _title(target) not in ("Long", "Byte"):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_title(target)}")
+    if input.ndim < 3 and target.ndim > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    want = (*input.shape[:1], *input.shape[2:]) if input.ndim > 1 else tuple(target.shape)
     if tuple(target.shape) != want:
         raise RuntimeError(f"Expected target size {list(want)}, got {list(target.shape)}")
+
+
+def _check_weight(weight: Tensor | None, classes: int) -> None:
+    if weight is not None and (weight.ndim != 1 or weight.numel() != classes):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes but "
+            f"got weight tensor of shape: {list(weight.shape)}"
+        )
+
+
+def _title(x: Tensor) -> str:
+    """``Long`` of a LongTensor."""
+    return str(x.type()).split(".")[-1].removesuffix("Tensor")
 
 
 def _nll(
     logp: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
 ) -> Tensor:
     dim = 1 if logp.ndim > 1 else 0
+    _check_weight(weight, logp.shape[dim])
+    if logp.ndim == 1 and target.ndim == 1:  # one sample without a batch
+        target = target.squeeze(0)
     kept = target != ignore_index
     safe = target.masked_fill(~kept, 0)
     if safe.dtype is not _int64():
@@ -300,11 +316,11 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     dim = 1 if input.ndim > 1 else 0
-    if target.shape == input.shape and input.ndim:
+    if target.shape == input.shape:
         if not target.is_floating_point():
             raise RuntimeError(
                 "Expected floating point type for target with class probabilities, got "
-                f"{target.type().split('.')[-1][:-6]}"
+                f"{_title(target)}"
             )
         logp = log_softmax(input, dim)
         return _soft_targets(logp, target, dim, weight, reduction, label_smoothing)

@@ -37,9 +37,9 @@ def batch_norm(
     by the share ``momentum`` (with the unbiased variance).
     """
     shape = [1, -1] + [1] * (input.ndim - 2)
+    _check_running(input, running_mean, running_var, training)
     if not training:
-        if running_mean is None or running_var is None:
-            raise RuntimeError("Expected running_mean and running_var to be defined")
+        assert running_mean is not None and running_var is not None
         scale = (running_var + eps).rsqrt()
         scale = scale if weight is None else scale * weight
         out = (input - running_mean.reshape(shape)) * scale.reshape(shape)
@@ -56,6 +56,18 @@ def batch_norm(
     _track(running_mean, mean, momentum, 1.0)
     _track(running_var, var, momentum, count / (count - 1))
     return _affine(d * (var + eps).rsqrt(), weight, bias, shape)
+
+
+def _check_running(
+    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, training: bool
+) -> None:
+    for name, stat in (("mean", running_mean), ("var", running_var)):
+        if stat is None and not training:
+            raise RuntimeError(f"running_{name} must be defined in evaluation mode")
+        if stat is not None and stat.numel() != x.shape[1]:
+            raise RuntimeError(
+                f"running_{name} should contain {x.shape[1]} elements not {stat.numel()}"
+            )
 
 
 @no_grad()
@@ -92,11 +104,11 @@ def instance_norm(
     return _affine(d * (var + eps).rsqrt(), weight, bias, [1, -1] + [1] * len(dims))
 
 
-def _check_normalized(x: Tensor, shape: Sequence[int]) -> list[int]:
+def _check_normalized(x: Tensor, shape: Sequence[int], gap: str = ", ") -> list[int]:
     """The dimensions to normalise over."""
     n = len(shape)
     if n < 1 or list(x.shape[-n:]) != list(shape):
-        wanted = ", ".join(["*", *map(str, shape)])
+        wanted = "*" + gap + ", ".join(map(str, shape))
         raise RuntimeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [{wanted}], but got "
             f"input of size{list(x.shape)}"
@@ -129,7 +141,7 @@ def rms_norm(
     eps: float | None = None,
 ) -> Tensor:
     """x / √(mean of x² + eps) · weight over the last dimensions"""
-    dims = _check_normalized(input, normalized_shape)
+    dims = _check_normalized(input, normalized_shape, "")
     eps = _EPSILON[str(input.dtype).split(".")[-1]] if eps is None else eps
     out = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
     return out if weight is None else out * weight

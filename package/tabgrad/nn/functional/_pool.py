@@ -91,6 +91,14 @@ def _flat_positions(
     return flat
 
 
+_MAX_POOL_INPUT = {
+    1: "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for "
+    "input, but got:{}",
+    2: "non-empty 3D or 4D (batch mode) tensor expected for input",
+    3: "non-empty 4D or 5D (batch mode) tensor expected for input",
+}
+
+
 def _max_pool(
     n: int,
     input: Tensor,
@@ -101,6 +109,8 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
+    if input.ndim not in (n + 1, n + 2):
+        raise RuntimeError(_MAX_POOL_INPUT[n].format(list(input.shape)))
     x, unbatched = _batched(input, n, f"max_pool{n}d")
     kernel, padding, dilation = (_tuple(v, n) for v in (kernel_size, padding, dilation))
     stride = kernel if stride is None or stride == [] else _tuple(stride, n)
@@ -297,6 +307,13 @@ def avg_pool3d(
     )
 
 
+def _check_dims(n: int, x: Tensor, who: str, colon: str) -> None:
+    if x.ndim not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"{who}Expected {n + 1}D or {n + 2}D tensor, but got{colon} {list(x.shape)}"
+        )
+
+
 # --- adaptive ------------------------------------------------------------------------------------
 
 
@@ -354,6 +371,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def _adaptive(n: int, input: Tensor, output_size: Any) -> Tensor:
+    _check_dims(n, input, f"adaptive_avg_pool{n}d(): ", "")
     x, unbatched = _batched(input, n, f"adaptive_avg_pool{n}d")
     out = _adaptive_avg(x, _adaptive_sizes(x, n, output_size))
     return out.squeeze(0) if unbatched else out
@@ -361,6 +379,7 @@ def _adaptive(n: int, input: Tensor, output_size: Any) -> Tensor:
 
 def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     """Windows of equal length, made by repeating the last element of shorter ones."""
+    _check_dims(n, input, f"adaptive_max_pool{n}d(): ", ":")
     x, unbatched = _batched(input, n, f"adaptive_max_pool{n}d")
     out_size = _adaptive_sizes(x, n, output_size)
     windows, tables = x, []

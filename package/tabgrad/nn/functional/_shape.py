@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ...functions import movement
 from ...functions.gathering import one_hot as one_hot
@@ -79,6 +79,8 @@ def interpolate(
         tensor([[[1., 1., 2., 2.]]])
     """
     n = input.ndim - 2
+    if n not in (1, 2, 3):
+        _refuse(input, mode)
     sizes, scales = _output_sizes(input, n, size, scale_factor, recompute_scale_factor)
     if antialias:
         raise NotImplementedError("interpolate(antialias=True): blur before resizing instead")
@@ -101,14 +103,23 @@ def interpolate(
         for i in range(n):
             input = _resample(input, 2 + i, sizes[i], scales[i], bool(align_corners), weights)
         return input
+    _refuse(input, mode)
+
+
+def _refuse(x: Tensor, mode: str) -> NoReturn:
+    if x.ndim in (3, 4, 5) and mode in _NEEDS:
+        raise NotImplementedError(
+            f"Got {x.ndim}D input, but {mode} mode needs {_NEEDS[mode]}D input"
+        )
     raise NotImplementedError(
-        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the "
-        "modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got "
+        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {x.ndim}D) for the modes: "
+        "nearest | linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got "
         f"{mode})"
     )
 
 
 _LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
+_NEEDS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
 
 
 def _output_sizes(
@@ -130,9 +141,14 @@ def _output_sizes(
 
 def _check_length(x: Tensor, n: int, given: list[Any], what: str) -> None:
     if len(given) != n:
+        size = what == "output size"
+        letter, shape, subject = ("o", "", "output") if size else ("s", "shape ", what)
+        letters = f"({letter}1, {letter}2, ...,{letter}K)"
         raise ValueError(
-            f"Input and {what} must have the same number of spatial dimensions, but got input with "
-            f"spatial dimensions of {list(x.shape[2:])} and {what} of {given}."
+            f"Input and {subject} must have the same number of spatial dimensions, but got input "
+            f"with spatial dimensions of {list(x.shape[2:])} and {what} of {shape}{tuple(given)}. "
+            "Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
+            f"{what} in {letters} format."
         )
 
 
@@ -222,6 +238,12 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(…, C, H·r, W·r) to (…, C·r², H, W)"""
     r = downscale_factor
     *batch, c, h, w = input.shape
+    for name, dim, n in (("height", -2, h), ("width", -1, w)):
+        if n % r:
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
+                f"input.size({dim})={n} is not divisible by {r}"
+            )
     b = len(batch)
     x = input.reshape(*batch, c, h // r, r, w // r, r)
     x = x.permute(*range(b), b, b + 2, b + 4, b + 1, b + 3)

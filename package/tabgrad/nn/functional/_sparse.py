@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...autograd import no_grad
 from ...tensor import Tensor
 from ._activation import _result
+from ._loss import _title
 
 
 def embedding(
@@ -31,6 +32,11 @@ def embedding(
         tensor([[3., 4.],
                 [1., 2.]])
     """
+    if _title(input) not in ("Long", "Int"):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+            f"Long, Int; but got {input.type()} instead (while checking arguments for embedding)"
+        )
     rows = weight.shape[0]
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
