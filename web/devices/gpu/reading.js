@@ -20,7 +20,9 @@ export function reader(device, status, faults) {
   function take(bytes) {
     const at = idle.findIndex((buffer) => buffer.size >= bytes && buffer.size <= 16 * bytes + 4096);
     if (at >= 0) return idle.splice(at, 1)[0];
-    return device.createBuffer({ size: Math.max(4096, 2 ** Math.ceil(Math.log2(bytes))), usage });
+    const size =
+      bytes > 65536 ? Math.ceil(bytes / 65536) * 65536 : 2 ** Math.ceil(Math.log2(bytes));
+    return device.createBuffer({ size: Math.max(size, 4096), usage });
   }
 
   /** @param {GPUBuffer} buffer */
