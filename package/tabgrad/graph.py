@@ -130,9 +130,8 @@ class Storage:
     def _wait(self) -> None:
         """Joins what the next flush computes; a long queue flushes by itself."""
         device = self.device
-        device.pending[id(self)] = ref(self)
-        device.queued += 1  # not len(pending): the ids of dead cells are used again
-        if device.queued >= RUN_AHEAD:
+        device.pending.append(ref(self))
+        if len(device.pending) >= RUN_AHEAD:
             device.flush()
 
     def set(self, node: Node) -> None:

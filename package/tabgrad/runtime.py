@@ -95,8 +95,7 @@ class Device:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.public = device(kind)
-        self.pending: dict[int, ref[Any]] = {}
-        self.queued = 0  # values recorded since the last flush
+        self.pending: list[ref[Any]] = []  # in the order recorded: it is part of a plan's key
         self.plans: dict[Any, Any] = {}
         self.allocated = 0
         self.peak = 0
@@ -146,9 +145,9 @@ class Device:
 
     def flush(self, extra: Node | None = None) -> None:
         """Computes every pending value that somebody holds, in one run."""
-        pending, self.pending, self.queued = self.pending, {}, 0
+        pending, self.pending = self.pending, []
         nodes: dict[int, Node] = {}
-        for cell in pending.values():
+        for cell in pending:
             storage = cell()
             if storage is not None and storage.node.op != "buffer":
                 nodes[id(storage.node)] = storage.node

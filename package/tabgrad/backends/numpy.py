@@ -78,7 +78,7 @@ def from_bfloat16(x: Any) -> Any:
 
 def to_bfloat16(x: Any) -> Any:
     """float32 rounded to bfloat16, to nearest even; nan stays nan."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    bits = np.asarray(x, np.float32, order="C").view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(x), np.uint16(0x7FC0), rounded)
 

@@ -68,7 +68,7 @@ def shr(a: Any, b: Any) -> Any:
 def order_key(a: Any) -> Any:
     """Integers that sort as the floats do: -0 equals 0, nan comes last."""
     kind = np.int32 if a.dtype == np.float32 else np.int64
-    bits = np.ascontiguousarray(a + 0.0).view(kind)
+    bits = np.asarray(a + 0.0, order="C").view(kind)
     key = np.where(bits < 0, np.iinfo(kind).min - bits, bits)
     return np.where(np.isnan(a), np.iinfo(kind).max, key).astype(kind)
 

@@ -283,7 +283,7 @@ class PageRandom:
     def bernoulli(self, n: int, p: float) -> Any:
         """n times 0 or 1 as float32 host bytes."""
         flags = bytes(self._drawn("mt_bernoulli", 1, n, "d", p))
-        return array("f", flags).tobytes()
+        return array("f", list(flags)).tobytes()
 
     def randperm(self, n: int) -> Any:
         """A permutation of range(n) as int64 host bytes."""
