@@ -36,7 +36,7 @@ def test_bad_data() -> None:
         torch.tensor("abc")
     with pytest.raises((TypeError, RuntimeError), match="NoneType"):
         torch.tensor([1, None])
-    with pytest.raises(RuntimeError, match=r"Overflow|overflow|out of range|cannot be converted"):
+    with pytest.raises((RuntimeError, ValueError), match=r"[Oo]verflow|out of range"):
         torch.tensor([1 << 70])
 
 
