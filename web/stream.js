@@ -129,6 +129,15 @@ function sorter(targets) {
 }
 
 /**
+ * An address as the page would read it: a worker's own is that of its script.
+ * @param {string} url
+ */
+function absolute(url) {
+  const base = /** @type {any} */ (globalThis).__tabgrad_base ?? globalThis.location?.href;
+  return base && URL.canParse(url, base) ? new URL(url, base).href : url;
+}
+
+/**
  * @param {string} url
  * @param {number} start
  * @param {number} end 0: to the end
@@ -138,7 +147,7 @@ async function request(url, start, end) {
   const headers = start || end ? { Range: `bytes=${start}-${end ? end - 1 : ""}` } : {};
   let response;
   try {
-    response = await fetch(url, { headers });
+    response = await fetch(absolute(url), { headers });
   } catch (error) {
     const { message } = /** @type {Error} */ (error);
     throw named("NetworkError", `${url} could not be fetched: ${message}`);

@@ -29,7 +29,8 @@ function ownTag() {
 function settings() {
   const { pyodide = "", wheel = "" } = ownTag()?.dataset ?? {};
   const absolute = (/** @type {string} */ url) => url && new URL(url, document.baseURI).href;
-  return { pyodide: absolute(pyodide), wheel: absolute(wheel), base: import.meta.url };
+  const page = document.baseURI;
+  return { pyodide: absolute(pyodide), wheel: absolute(wheel), base: import.meta.url, page };
 }
 
 /** @type {Promise<Python> | undefined} */

@@ -19,6 +19,8 @@ import tabgrad as tg
 x = tg.ones(3) + 1
 print("hello", x.tolist())
 def double(x): return x * 2
+from tabgrad import bridge
+print(len(await bridge.fetch_bytes("second.py")))  # relative to the page
 </script>
 <script type="text/tabgrad" src="second.py" data-output="#out"></script>
 """
@@ -106,7 +108,7 @@ def test_blocks_and_calls(chromium: Browser, served: Server, attributes: str) ->
         "wrong": "TypeError: double() takes 1 positional argument but 2 were given",
     }
     shown = chromium.evaluate("document.querySelector('#out').textContent")
-    assert shown == "hello [2.0, 2.0, 2.0]\nsecond 6.0\n"
+    assert shown == f"hello [2.0, 2.0, 2.0]\n{len(SECOND)}\nsecond 6.0\n"
     assert any("MB" in stage for stage in stages)
     assert chromium.evaluate("document.querySelector('.tabgrad-progress') === null")
 

@@ -6,7 +6,7 @@ const PYODIDE = "314.0.7";
 const WHEEL = "tabgrad-0.1.0-py3-none-any.whl";
 const CDN = `https://cdn.jsdelivr.net/pyodide/v${PYODIDE}/full/`;
 
-/** @typedef {{ pyodide: string, wheel: string, base: string }} Settings `base` is the address of tabgrad.js */
+/** @typedef {{ pyodide: string, wheel: string, base: string, page: string }} Settings `base` is the address of tabgrad.js */
 
 /**
  * @typedef {object} Python
@@ -28,7 +28,7 @@ export async function boot(settings, tell) {
     tell("Installing tabgrad");
     await install(pyodide, settings);
     // The page has these modules already: the wheel's copy need not be evaluated.
-    Object.assign(globalThis, { __tabgrad_runtime: runtime });
+    Object.assign(globalThis, { __tabgrad_runtime: runtime, __tabgrad_base: settings.page });
     return doors(pyodide);
   } finally {
     stop();
