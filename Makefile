@@ -42,7 +42,7 @@ serve: site ## serve the site at port 8000
 
 test: setup ## everything that must hold
 	@rm -f .cache/devices-that-ran.txt
-	@$(MAKE) --no-print-directory lint types test-desktop test-browser test-host
+	@$(MAKE) --no-print-directory lint types test-desktop test-browser
 	@echo "--- what ran:" && cat .cache/devices-that-ran.txt
 
 lint: ## formatting and likely mistakes, Python and JavaScript
@@ -66,11 +66,12 @@ test-desktop: ## the suite and the doctests on desktop Python
 	@$(SETUP) python
 	$(VENV)/pytest tests/suite tests/test_doctests.py $(ARGS)
 
-test-browser: ## the suite inside Pyodide in Chromium, on both devices
+test-browser: ## the suite in Pyodide in Chromium, on both devices, and (without ARGS) test-host
 	@$(SETUP)
 	@$(VENV)/python tools/browser_suite.py $(ARGS)
+	$(if $(ARGS),,$(VENV)/pytest tests/browser)
 
-test-host: ## tests that look at pages from outside
+test-host: ## tests/browser: the tools, and the wheel in a page and in a worker
 	@$(SETUP)
 	$(VENV)/pytest tests/browser $(ARGS)
 

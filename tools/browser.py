@@ -1,27 +1,26 @@
-"""Drive a headless browser over its own debugging socket: Chromium by the DevTools protocol,
-Firefox by WebDriver BiDi. No driver program lies between, so any installed version will do."""
+"""Drive a headless browser over WebDriver BiDi, with selenium: Chromium through its driver
+program, Firefox directly (Debian has no driver program for it)."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
 import os
 import queue
-import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import websocket
-from project import Failure, find_chromium, find_firefox
+from project import Failure, find_chromedriver, find_chromium, find_firefox
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.websocket_connection import WebSocketConnection
 
 # Software rendering makes results the same on every machine; a person with a GPU to test names
 # other flags in CHROMIUM_FLAGS (an empty adapter choice takes the real one).
@@ -29,17 +28,12 @@ GPU_FLAGS = "--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader"
 CHROMIUM_FLAGS = [
     "--headless=new",
     "--no-sandbox",  # containers seldom allow it, and the pages are ours
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--disable-background-networking",
     "--disable-component-update",
-    "--disable-sync",
     "--disable-dev-shm-usage",
     # Timers and rendering of a page that no one looks at must not be slowed down.
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
-    "--remote-debugging-port=0",
     "--window-size=1280,900",
 ]
 FIREFOX_PREFS = {
@@ -53,6 +47,7 @@ FIREFOX_PREFS = {
     "network.connectivity-service.enabled": False,
     "toolkit.telemetry.enabled": False,
 }
+EVENTS = ["log.entryAdded", "script.realmCreated", "script.realmDestroyed"]
 
 
 class PageError(Failure):
@@ -60,84 +55,92 @@ class PageError(Failure):
 
 
 class Browser:
-    """One browser with one page at a time. ``log`` collects console lines and page errors;
-    ``crashed`` turns true when the page's process dies."""
+    """One browser with one page at a time."""
 
-    ready: re.Pattern[str]  # the line of stderr that names the debugging socket
+    process: subprocess.Popen  # of the browser, or of the driver that ends with it
 
     def __init__(self) -> None:
-        self.profile = tempfile.mkdtemp(prefix="tabgrad-browser-")
-        self.log: list[str] = []
-        self.crashed = False
-        self._ids = itertools.count(1)
-        self._answers: dict[int, queue.Queue[dict]] = {}
-        self.process = subprocess.Popen(
-            self.command(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
+        self.entries: list[tuple[float, str]] = []  # of the page's console, with their times
+        self.opened: set[str] = set()  # JavaScript realms that the page has had,
+        self.closed: set[str] = set()  # and those that are no more
+        # The timeout is as good as none: `call` keeps the time of each command.
+        self.connection = WebSocketConnection(self.start(), timeout=86400, interval=0.01)
+        self.connection.callbacks |= {
+            "log.entryAdded": [self.on_log],
+            "script.realmCreated": [self.on_realm],
+            "script.realmDestroyed": [lambda params: self.closed.add(params["realm"])],
+        }
+        self.begin_session()
+        self.context = self.call("browsingContext.getTree")["contexts"][0]["context"]
+        self.call("session.subscribe", events=EVENTS)
+
+    def start(self) -> str:
+        """Start the browser; return the address it is driven at."""
+        raise NotImplementedError
+
+    def begin_session(self) -> None:
+        pass
+
+    def on_log(self, params: dict) -> None:
+        self.entries.append((params["timestamp"], f"{params['level']}: {with_stack(params)}"))
+
+    def on_realm(self, params: dict) -> None:
+        if params["type"] == "window" and params["context"] == self.context:
+            self.opened.add(params["realm"])
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the page's process is gone. Between two pages there is none for a moment."""
+        for _ in range(10):
+            if self.process.poll() is not None:
+                return True
+            if not self.opened or self.opened - self.closed:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def call(self, method: str, timeout: float = 60, **params: Any) -> dict:
+        answers: queue.Queue[dict] = queue.Queue()
+
+        def ask() -> None:
+            try:
+                answers.put(self.connection.send_cmd(method, params))
+            except Exception as error:
+                answers.put({"error": "no connection", "message": str(error)})
+
+        # In a thread of its own, because a page that dies gives no answer at all.
+        threading.Thread(target=ask, daemon=True).start()
+        end = time.monotonic() + timeout
+        while True:
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=max(0, min(1, end - time.monotonic())))
+                break
+            if method != "browsingContext.navigate" and self.crashed:
+                raise Failure("the page has crashed")
+            if time.monotonic() >= end:
+                raise Failure(f"no answer from the page in {timeout:.0f} s")
+        if "error" in answer:
+            raise Failure(f"{method}: {answer.get('message') or answer['error']}")
+        return answer["result"]
+
+    def goto(self, url: str) -> None:
+        """Load a page; what is logged from here on is the page's."""
+        self.entries.clear()
+        self.call("browsingContext.navigate", context=self.context, url=url, wait="complete")
+
+    def evaluate(self, expression: str, timeout: float = 600) -> Any:
+        """Value of a JavaScript expression, awaited if it is a promise, as JSON would carry it."""
+        answer = self.call(
+            "script.evaluate",
+            timeout,
+            expression=f"Promise.resolve({expression}).then((v) => JSON.stringify(v ?? null))",
+            target={"context": self.context},
+            awaitPromise=True,
+            userActivation=True,
         )
-        address = self._wait_for_address()
-        self.socket = websocket.create_connection(
-            address, suppress_origin=True, timeout=None, enable_multithread=True
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
-        self.open()
-
-    def command(self) -> list[str]:
-        raise NotImplementedError
-
-    def open(self) -> None:
-        raise NotImplementedError
-
-    def on_event(self, method: str, params: dict) -> None:
-        raise NotImplementedError
-
-    def _wait_for_address(self) -> str:
-        assert self.process.stderr
-        head = []
-        timer = threading.Timer(60, self.process.kill)
-        timer.start()
-        for line in self.process.stderr:
-            head.append(line)
-            if found := self.ready.search(line):
-                timer.cancel()
-                self._drainer = threading.Thread(target=self._drain, daemon=True)
-                self._drainer.start()
-                return found[1]
-        timer.cancel()
-        raise Failure("the browser did not start:\n" + "".join(head[-20:]))
-
-    def _drain(self) -> None:
-        assert self.process.stderr
-        with self.process.stderr:
-            for _ in self.process.stderr:
-                pass  # a full pipe would stop the browser
-
-    def _listen(self) -> None:
-        with contextlib.suppress(Exception):
-            while text := self.socket.recv():
-                message = json.loads(text)
-                if answer := self._answers.pop(message.get("id"), None):
-                    answer.put(message)
-                elif "method" in message:
-                    self.on_event(message["method"], message.get("params", {}))
-        self.crashed = True
-        for answer in list(self._answers.values()):
-            answer.put({"error": {"message": "the browser closed its connection"}})
-
-    def send(self, message: dict, timeout: float | None) -> dict:
-        message["id"] = next(self._ids)
-        answer = self._answers[message["id"]] = queue.Queue()
-        if self.crashed:
-            raise Failure("the page has crashed")
-        self.socket.send(json.dumps(message))
-        try:
-            return answer.get(timeout=timeout)
-        except queue.Empty:
-            raise Failure(f"no answer from the page in {timeout} s") from None
+        if answer["type"] == "exception":
+            raise PageError(with_stack(answer["exceptionDetails"]))
+        return json.loads(answer["result"]["value"])
 
     def wait_for(self, expression: str, timeout: float = 60) -> Any:
         """Wait until a JavaScript expression is truthy in the page; return its value."""
@@ -148,27 +151,23 @@ class Browser:
             time.sleep(0.05)
         return value
 
-    def goto(self, url: str) -> None:
-        raise NotImplementedError
-
-    def evaluate(self, expression: str, timeout: float | None = 600) -> Any:
-        """Value of a JavaScript expression, awaited if it is a promise, as JSON would carry it."""
-        raise NotImplementedError
+    def log(self) -> list[str]:
+        """Console lines and uncaught errors of the page, oldest first."""
+        return [text for _, text in sorted(self.entries)]
 
     def screenshot(self, path: Path) -> None:
+        answer = self.call(
+            "browsingContext.captureScreenshot", context=self.context, origin="document"
+        )
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def end(self) -> None:
+        """End the browser and remove what it left."""
         raise NotImplementedError
 
     def close(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        with contextlib.suppress(Exception):
-            self.socket.close()
-        self._drainer.join(5)
-        shutil.rmtree(self.profile, ignore_errors=True)
+        self.end()
+        self.connection.close()  # a connection closed first would wait for the other side
 
     def __enter__(self) -> Browser:
         return self
@@ -177,136 +176,88 @@ class Browser:
         self.close()
 
 
+def with_stack(details: dict) -> str:
+    """The text of an error or of a console line, an error's with the stack."""
+    lines = [details.get("text") or ""]
+    if details.get("level", "error") == "error":
+        for frame in (details.get("stackTrace") or {}).get("callFrames", []):
+            place = f"{frame['url']}:{frame['lineNumber'] + 1}:{frame['columnNumber'] + 1}"
+            lines.append(f"    at {frame['functionName'] or '(anonymous)'} ({place})")
+    return "\n".join(lines)
+
+
+def chromium_driver() -> webdriver.Chrome:
+    """Chromium as every tool and test wants it. Both programs are named, so selenium does not go
+    and look for any."""
+    options = webdriver.ChromeOptions()
+    program, driver = find_chromium(), find_chromedriver()
+    if not program or not driver:
+        raise Failure("no Chromium with its chromedriver found; `make setup` installs them")
+    options.binary_location = program
+    for flag in CHROMIUM_FLAGS + shlex.split(os.environ.get("CHROMIUM_FLAGS", GPU_FLAGS)):
+        options.add_argument(flag)
+    options.enable_bidi = True
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=Service(driver))
+
+
 class Chromium(Browser):
-    name = "chromium"
-    ready = re.compile(r"DevTools listening on (ws://\S+)")
+    def start(self) -> str:
+        self.driver = chromium_driver()
+        self.process = self.driver.service.process
+        return self.driver.capabilities["webSocketUrl"]
 
-    def command(self) -> list[str]:
-        program = find_chromium()
-        if not program:
-            raise Failure("no Chromium found; `make setup` installs one")
-        gpu = shlex.split(os.environ.get("CHROMIUM_FLAGS", GPU_FLAGS))
-        return [program, *CHROMIUM_FLAGS, *gpu, f"--user-data-dir={self.profile}", "about:blank"]
+    def log(self) -> list[str]:
+        # Only the driver's own log has what the browser remarks: failed requests, and WebGPU's
+        # complaints. A page that is busy would keep it waiting, and is not asked.
+        with contextlib.suppress(Failure):
+            if not self.crashed:
+                self.evaluate("0", timeout=2)
+            for entry in self.driver.get_log("browser"):
+                if entry["source"] not in {"console-api", "javascript", "worker"}:
+                    text = f"{entry['source']}: {entry['message']}"
+                    self.entries.append((entry["timestamp"], text))
+        return super().log()
 
-    def open(self) -> None:
-        self.session = ""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Inspector"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, timeout: float | None = 60, **params: Any) -> dict:
-        message: dict[str, Any] = {"method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        answer = self.send(message, timeout)
-        if "error" in answer:
-            raise Failure(f"{method}: {answer['error']['message']}")
-        return answer["result"]
-
-    def on_event(self, method: str, params: dict) -> None:
-        if method == "Inspector.targetCrashed":
-            self.crashed = True
-        elif method == "Runtime.consoleAPICalled":
-            words = [str(a.get("value", a.get("description", ""))) for a in params["args"]]
-            self.log.append(f"{params['type']}: {' '.join(words)}")
-        elif method == "Runtime.exceptionThrown":
-            self.log.append(f"uncaught: {describe(params['exceptionDetails'])}")
-        elif method == "Log.entryAdded":
-            entry = params["entry"]
-            self.log.append(f"{entry['level']}: {entry['text']} {entry.get('url', '')}".rstrip())
-
-    def goto(self, url: str) -> None:
-        answer = self.call("Page.navigate", url=url)
-        if "errorText" in answer:
-            raise Failure(f"{url}: {answer['errorText']}")
-        self.wait_for(f"document.readyState == 'complete' && location.href == {json.dumps(url)}")
-
-    def evaluate(self, expression: str, timeout: float | None = 600) -> Any:
-        answer = self.call(
-            "Runtime.evaluate",
-            timeout,
-            expression=expression,
-            awaitPromise=True,
-            returnByValue=True,
-            userGesture=True,
-        )
-        if "exceptionDetails" in answer:
-            raise PageError(describe(answer["exceptionDetails"]))
-        return answer["result"].get("value")
-
-    def screenshot(self, path: Path) -> None:
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        answer = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(answer["data"]))
-
-
-def describe(details: dict) -> str:
-    return details.get("exception", {}).get("description") or details["text"]
+    def end(self) -> None:
+        self.driver.quit()
 
 
 class Firefox(Browser):
-    name = "firefox"
-    ready = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
-
-    def command(self) -> list[str]:
+    def start(self) -> str:
         program = find_firefox()
         if not program:
             raise Failure("no Firefox found; `make setup-firefox` installs one")
+        self.profile = Path(tempfile.mkdtemp(prefix="tabgrad-firefox-"))
         prefs = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in FIREFOX_PREFS.items()]
-        Path(self.profile, "user.js").write_text("\n".join(prefs))
-        flags = ["--headless", "--no-remote", "--profile", self.profile]
-        return [program, *flags, "--remote-debugging-port=0", "about:blank"]
+        (self.profile / "user.js").write_text("\n".join(prefs))
+        flags = ["--headless", "--no-remote", "--profile", str(self.profile)]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            [program, *flags, "--remote-debugging-port=0", "about:blank"],
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+        )
+        for _ in range(600):
+            with contextlib.suppress(OSError, ValueError):  # not there yet, or half written
+                at = json.loads((self.profile / "WebDriverBiDiServer.json").read_text())
+                return f"ws://{at['ws_host']}:{at['ws_port']}/session"
+            time.sleep(0.1)
+        self.end()
+        raise Failure("Firefox did not start within 60 s")
 
-    def _wait_for_address(self) -> str:
-        return super()._wait_for_address() + "/session"
-
-    def open(self) -> None:
+    def begin_session(self) -> None:
         self.call("session.new", capabilities={})
-        self.call("session.subscribe", events=["log.entryAdded"])
-        tree = self.call("browsingContext.getTree")
-        self.context = tree["contexts"][0]["context"]
 
-    def call(self, method: str, timeout: float | None = 60, **params: Any) -> dict:
-        answer = self.send({"method": method, "params": params}, timeout)
-        if "error" in answer:
-            raise Failure(f"{method}: {answer.get('message', answer['error'])}")
-        return answer["result"]
-
-    def on_event(self, method: str, params: dict) -> None:
-        if method == "log.entryAdded":
-            self.log.append(f"{params['level']}: {params.get('text', '')}")
-
-    def goto(self, url: str) -> None:
-        self.call("browsingContext.navigate", context=self.context, url=url, wait="complete")
-
-    def evaluate(self, expression: str, timeout: float | None = 600) -> Any:
-        source = f"Promise.resolve({expression}).then((v) => JSON.stringify(v ?? null))"
-        answer = self.call(
-            "script.evaluate",
-            timeout,
-            expression=source,
-            target={"context": self.context},
-            awaitPromise=True,
-            userActivation=True,
-        )
-        if answer["type"] == "exception":
-            raise PageError(answer["exceptionDetails"]["text"])
-        return json.loads(answer["result"]["value"])
-
-    def screenshot(self, path: Path) -> None:
-        answer = self.call(
-            "browsingContext.captureScreenshot", context=self.context, origin="document"
-        )
-        path.write_bytes(base64.b64decode(answer["data"]))
+    def end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.profile, ignore_errors=True)
 
 
 BROWSERS: dict[str, type[Browser]] = {"chromium": Chromium, "firefox": Firefox}
-
-
-if __name__ == "__main__":  # a look at what the browser offers
-    with BROWSERS[sys.argv[1] if len(sys.argv) > 1 else "chromium"]() as browser:
-        browser.goto("about:blank")
-        print(browser.evaluate("navigator.userAgent"))

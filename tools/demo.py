@@ -29,7 +29,6 @@ NEWS = """(() => {
 
 def follow(browser: Browser, url: str, end: float) -> dict:
     """Print the demo's lines as they come; return its results."""
-    browser.log.clear()
     browser.goto(url)
     printed = 0
     while True:
@@ -85,7 +84,7 @@ def demo() -> None:
                 try:
                     results[device] = follow(browser, url, end)
                 except Failure as failure:
-                    log = "".join(f"\n  {line}" for line in browser.log[-30:])
+                    log = "".join(f"\n  {line}" for line in browser.log()[-30:])
                     raise Failure(f"on {device}: {failure}{log}") from None
                 finally:
                     if not browser.crashed:

@@ -80,7 +80,6 @@ class PageServer:
             self.server.pages[f"/archive/{path.name}"] = path.read_bytes()
         described = job.described("/pyodide/", lambda path: f"/archive/{path.name}")
         self.server.pages["/job/job.json"] = json.dumps(described).encode()
-        browser.log.clear()
         browser.goto(self.server.url + "job/index.html")
         alive = spoke = time.monotonic()
         end = alive + timeout
@@ -94,7 +93,7 @@ class PageServer:
                 if "alive" not in message:
                     spoke = now
                     on_message(message)
-            if browser.crashed or browser.process.poll() is not None:
+            if browser.crashed:
                 reason = "the page crashed"
             elif now - alive > SILENCE:
                 reason = f"the page has shown no sign of life for {SILENCE} s"
@@ -104,7 +103,7 @@ class PageServer:
                 reason = f"the job took more than {timeout:.0f} s"
             else:
                 continue
-            log = "".join(f"\n  {line}" for line in browser.log[-30:])
+            log = "".join(f"\n  {line}" for line in browser.log()[-30:])
             raise Failure(f"{reason}; the browser's log:{log or ' (empty)'}")
 
     def receive(self) -> list[dict]:

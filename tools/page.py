@@ -66,7 +66,7 @@ def run_in_browser(options: argparse.Namespace, job: Job) -> dict:
         if options.screenshot:
             browser.screenshot(options.screenshot)
         if options.log or not done["ok"]:
-            print(*browser.log, sep="\n", file=sys.stderr)
+            print(*browser.log(), sep="\n", file=sys.stderr)
     return done
 
 

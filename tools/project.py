@@ -55,6 +55,10 @@ def find_chromium() -> str | None:
     )
 
 
+def find_chromedriver() -> str | None:
+    return find_program("CHROMEDRIVER", ["chromedriver"])
+
+
 def find_firefox() -> str | None:
     return find_program("FIREFOX", ["firefox-esr", "firefox"])
 

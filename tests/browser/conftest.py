@@ -1,14 +1,26 @@
-"""Fixtures for tests that look at pages from outside: a browser, and the site on a server."""
+"""Fixtures for tests that look at pages from outside, and for tests inside Pyodide.
+
+A test that takes ``selenium`` runs twice: with Pyodide in a page, and in a worker of one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from browser import Browser, Chromium
+from browser import Browser, Chromium, chromium_driver
 from build_site import build_site
+from project import DIST
+from pytest_pyodide.fixture import selenium_common
+from pytest_pyodide.runner import SeleniumChromeRunner
+from pytest_pyodide.server import DefaultHandler
 from serve import Server
+from wheel import build_wheel
+
+# The plugin's own way to start a browser knows neither CHROMIUM nor our flags.
+SeleniumChromeRunner.get_driver = lambda self, jspi=False: chromium_driver()
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +39,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(site: Path) -> Iterator[Server]:
-    """The site on a plain static server: no isolation headers, as on most hosts."""
-    with Server({"/": site}) as server:
-        yield server
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
-def served_isolated(site: Path) -> Iterator[Server]:
-    """The site with the headers that make SharedArrayBuffer available."""
-    with Server({"/": site}, isolated=True) as server:
-        yield server
+def web_server_main(wheel: Path) -> Iterator[tuple[str, int, None]]:
+    """The plugin's pages, Pyodide and the wheel, with isolation headers, where the plugin looks."""
+    pages = {**DefaultHandler.default_templates, f"/{wheel.name}": wheel.read_bytes()}
+    with Server({"/": DIST}, pages, isolated=True) as server:
+        host, port = server.server_address
+        yield str(host), int(port), None
+
+
+@pytest.fixture(scope="module", params=["page", "worker"])
+def selenium(request: pytest.FixtureRequest, web_server_main: Any) -> Iterator[Any]:
+    worker = request.param == "worker"
+    with selenium_common(request, "chrome", web_server_main, worker=worker) as runner:
+        runner.set_script_timeout(120)
+        yield runner
