@@ -53,10 +53,11 @@ class device:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, device) and self.type == other.type
+        """Devices of one executor are equal: in a page "cpu" and "wasm"."""
+        return isinstance(other, device) and resolve_kind(self) == resolve_kind(other)
 
     def __hash__(self) -> int:
-        return hash(self.type)
+        return hash(resolve_kind(self))
 
     def __enter__(self) -> device:
         _defaults.append(resolve(self))
@@ -75,7 +76,7 @@ KINDS = ("cpu", "webgpu", "wasm", "numpy")
 class Buffer:
     """Device memory behind a computed value; given back when nobody holds it."""
 
-    __slots__ = ("device", "handle", "nbytes")
+    __slots__ = ("__weakref__", "device", "handle", "nbytes")
 
     def __init__(self, owner: Device, handle: Any, nbytes: int) -> None:
         self.device, self.handle, self.nbytes = owner, handle, nbytes
@@ -218,6 +219,8 @@ class NumpyDevice(Device):
 
         self.backend = backend
         self.caps = backend.CAPS
+        if not IN_PAGE:
+            self.public = device("cpu")
 
     def send(self, data: Any, dtype: DType, nelems: int) -> Any:
         return self.backend.upload(data, dtype)
@@ -314,7 +317,7 @@ async def init(device: Any = None) -> Device:
 
 def resolve_kind(spec: Any) -> str:
     """The executor a user's device names."""
-    kind = device(spec).type
+    kind = spec.type if isinstance(spec, device) else device(spec).type
     return host_kind() if kind == "cpu" else kind
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import fspath
 from typing import Any
 
 from .. import bridge, runtime
 from .. import plan as plans
 from ..dtypes import DType, bool_, float64, int8, int16, int64, uint8
+from ..errors import DeviceLostError
 from ..graph import Node, leaf
 from ..runtime import Buffer, Device, counters
 from ..schedule import Caps, Schedule
@@ -30,7 +31,7 @@ class _Plan:
         self, number: int, numbers: list[Node], kind: str, what: Schedule, finish: Any
     ) -> None:
         self.number = number
-        self.outs = what.n_out
+        self.outs = what.n_out  # results
         self.dispatches = len(what.steps)
         letters = _CELL[kind]
         self.cells = struct.Struct(
@@ -40,6 +41,68 @@ class _Plan:
 
     def __del__(self) -> None:
         self.finish(self.number)
+
+
+class _PlanGone(Exception):
+    """The device that knew the plan is lost."""
+
+
+_KEPT = 64 << 20  # bytes of uploads that are kept on the host, in all
+
+
+class _Copies:
+    """Host copies of what was uploaded to the GPU, and which buffers a loss took away."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, tuple[bytes, DType]] = {}
+        self.room = _KEPT
+        self.gone_to = 0  # buffers up to this number without a copy are lost
+        self.told = ""
+
+    def keep(self, number: int, data: Any, dtype: DType) -> None:
+        """Remembers an upload, while there is room."""
+        raw = bytes(data) if not hasattr(data, "tobytes") else data.tobytes()
+        if len(raw) <= self.room:
+            self.room -= len(raw)
+            self.kept[number] = raw, dtype
+
+    def drop(self, number: int) -> bool:
+        """Forgets a buffer; True if the device knows it."""
+        known = number > self.gone_to or number in self.kept
+        found = self.kept.pop(number, None)
+        if found is not None:
+            self.room += len(found[0])
+        return known
+
+    def lost(self, last: int, reason: str) -> None:
+        """All buffers so far that have no copy are gone."""
+        self.gone_to = last
+        self.told = (
+            f"{reason}. Values that were only in its memory are lost: results computed there and "
+            "not read. Uploaded values were kept and written again; compute or load the rest anew"
+        )
+
+    def items(self) -> list[tuple[int, bytes, DType]]:
+        """Number, bytes and dtype of what is kept."""
+        return [(k, raw, dtype) for k, (raw, dtype) in self.kept.items()]
+
+    def check(self, numbers: Iterable[int]) -> None:
+        """Raises if a buffer is lost."""
+        if not self.gone_to:
+            return
+        for k in numbers:
+            if k <= self.gone_to and k not in self.kept:
+                raise DeviceLostError(self.told)
+
+
+def _another() -> bridge.Handle:
+    """The GPU again if it can be had at once, else the WASM kernels."""
+    if bridge.can_wait():
+        try:
+            return bridge.open_device_sync("webgpu")
+        except RuntimeError:
+            pass
+    return bridge.open_device_sync("wasm")
 
 
 class PageDevice(Device):
@@ -53,6 +116,7 @@ class PageDevice(Device):
         self.last_id = 0
         self.last_plan = 0
         self.caps, self.lower = _rules(kind, handle)
+        self.copies = _Copies() if kind == "webgpu" else None
 
     def check_dtype(self, dtype: DType) -> None:
         if dtype is float64 and not self.caps.wide:
@@ -74,19 +138,61 @@ class PageDevice(Device):
         return self.last_id
 
     def release(self, handle: Any) -> None:
-        self.garbage.append(handle)
+        if self.copies is None or self.copies.drop(handle):
+            self.garbage.append(handle)
+
+    def _run(self, roots: list[Node]) -> None:
+        try:
+            super()._run(roots)
+        except _PlanGone:  # the device is another one now: plan anew
+            super()._run(roots)
 
     def send(self, data: Any, dtype: DType, nelems: int) -> int:
         if len(self.garbage) > _GARBAGE:
             gone, self.garbage = self.garbage, []
-            self.handle.free(gone)
+            self._through(lambda: self.handle.free(gone))
         number = self.new_id()
         counters["bridge_calls"] += 1
         if nelems:
-            self.handle.write(number, data, dtype.code)
+            self._through(lambda: self.handle.write(number, data, dtype.code))
+            if self.copies is not None:
+                self.copies.keep(number, data, dtype)
         else:
-            self.handle.alloc(number, 4)
+            self._through(lambda: self.handle.alloc(number, 4))
         return number
+
+    def _through(self, call: Callable[[], Any], *needs: int) -> Any:
+        """A call across the bridge; if the GPU was lost it is opened again and the call repeated,
+        unless it needs buffers whose values are gone."""
+        if self.copies is None:
+            return call()
+        try:
+            self.copies.check(needs)
+            return call()
+        except DeviceLostError as error:
+            if not self._reopen(error):
+                raise
+            self.copies.check(needs)
+            return call()
+
+    def _reopen(self, error: DeviceLostError) -> bool:
+        """A new GPU device in the place of the lost one, else the WASM kernels; values that have a
+        copy on the host are written again. False if the error is about such values."""
+        copies: Any = self.copies
+        if error.args and error.args[0] == copies.told:
+            return False
+        handle = _another()
+        self.handle = handle
+        self.caps, self.lower = _rules(handle.kind, handle)
+        handle.on_status = runtime.raise_status
+        self.plans.clear()
+        self.garbage.clear()
+        copies.lost(self.last_id, str(error))
+        for number, data, dtype in copies.items():
+            handle.write(number, data, dtype.code)
+        self.kind = handle.kind
+        bridge.console(f"tabgrad: {error}; going on with {handle.kind}")
+        return True
 
     def reserve(self, dtype: DType, nelems: int) -> Buffer:
         """A buffer without content, to be filled by a stream."""
@@ -98,13 +204,17 @@ class PageDevice(Device):
 
     def fetch(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
         counters["bridge_calls"] += 1
-        size = dtype.itemsize
-        return self.handle.read(buffer.handle, size * count, dtype.code, size * start)
+        size, number = dtype.itemsize, buffer.handle
+        return self._through(
+            lambda: self.handle.read(number, size * count, dtype.code, size * start), number
+        )
 
     async def fetch_async(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
         counters["bridge_calls"] += 1
-        size = dtype.itemsize
-        return await self.handle.read_async(buffer.handle, size * count, dtype.code, size * start)
+        size, number = dtype.itemsize, buffer.handle
+        if self.copies is not None:
+            self.copies.check((number,))
+        return await self.handle.read_async(number, size * count, dtype.code, size * start)
 
     def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> _Plan:
         self.last_plan += 1
@@ -119,6 +229,8 @@ class PageDevice(Device):
         return _Plan(self.last_plan, numbers, self.kind, what, self.handle.unload)
 
     def run(self, compiled: _Plan, leaves: list[Buffer], numbers: list[Node]) -> list[int]:
+        if self.copies is not None:
+            self.copies.check(b.handle for b in leaves)
         first = self.last_id + 1
         self.last_id += compiled.outs
         outs = list(range(first, self.last_id + 1))
@@ -128,7 +240,12 @@ class PageDevice(Device):
             words.frombytes(self._cells(compiled, numbers))
         counters["bridge_calls"] += 1
         counters["dispatches"] += compiled.dispatches
-        self.handle.run(compiled.number, words)
+        try:
+            self.handle.run(compiled.number, words)
+        except DeviceLostError as error:
+            if not self._reopen(error):
+                raise
+            raise _PlanGone from error
         return outs
 
     def _cells(self, compiled: _Plan, numbers: list[Node]) -> bytes:
