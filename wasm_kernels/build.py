@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
-# disable-lsr: with it loads keep their constant offsets in the instruction, which saves an add each.
+# disable-lsr: loads then keep their constant offsets in the instruction, which saves an add each.
 FLAGS = """
     -target wasm32-wasi -mexec-model=reactor -std=gnu17 -O3 -Wall -Wno-unused-parameter
     -msimd128 -mbulk-memory -mnontrapping-fptoint -msign-ext

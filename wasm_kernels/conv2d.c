@@ -17,8 +17,8 @@ typedef struct {
   int n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups;
 } NAME(Conv);
 
-// How the columns of a product walk an image: column (image, y, x) and depth (channel, ky, kx) meet at
-// row (y * stride + first + ky * step) / divide, which must be whole; x alike.
+// How the columns of a product walk an image: column (image, y, x) and depth (channel, ky, kx) meet
+// at row (y * stride + first + ky * step) / divide, which must be whole; x alike.
 typedef struct {
   int image, plane, height, width;      // of the gathered image; elements per image, per channel
   int over, across, kh, kw;             // columns per image and per row; the kernel
@@ -27,7 +27,8 @@ typedef struct {
 
 #define LARGEST_KERNEL 1024  // a side; above it the product is refused by the launch rules
 
-// Where the columns of a panel read: source rows (as offsets) per ky, source columns per kx, -1 outside.
+// Where the columns of a panel read: source rows (as offsets) per ky, source columns per kx, -1
+// outside.
 typedef struct {
   const REAL *base[NR];
   int row[LARGEST_KERNEL][NR], column[LARGEST_KERNEL][NR];
@@ -57,7 +58,8 @@ static void NAME(lanes_at)(NAME(Lanes) *l, const NAME(Gemm) *g, const NAME(Windo
   l->in_row = w->stride[1] == 1 && w->divide[1] == 1 && x + NR <= w->across && j + NR <= g->n;
 }
 
-static void NAME(gather)(const NAME(Lanes) *l, REAL *to, int plane, const int *row, const int *column) {
+static void NAME(gather)(const NAME(Lanes) *l, REAL *to, int plane, const int *row,
+                         const int *column) {
   if (l->in_row && (row[0] < 0 || (column[0] >= 0 && column[NR - 1] >= 0))) {
     const REAL *s = l->base[0] + plane + row[0] + column[0];
     int inside = row[0] >= 0;
@@ -105,7 +107,7 @@ static void NAME(pack_weights)(const NAME(Gemm) *g, REAL *panel, int j, int k, i
   }
 }
 
-// ---- depthwise: one input channel per group -----------------------------------------------------------
+// ---- depthwise: one input channel per group -----------------------------------------------------
 
 // Output columns whose input column lies in the image, for kernel column kx.
 static void NAME(columns_inside)(const NAME(Conv) *c, int kx, int *from, int *to) {
@@ -134,8 +136,9 @@ static REAL NAME(dot_row)(const REAL *a, const REAL *x, int n, int step) {
   return sum;
 }
 
-// Walks all (image, out channel, kernel row and column, output row): mode 0 forward, 1 gradient of the
-// input, 2 of the weights. x, w and y are the image, the kernel and the output (or its gradient).
+// Walks all (image, out channel, kernel row and column, output row): mode 0 forward, 1 gradient of
+// the input, 2 of the weights. x, w and y are the image, the kernel and the output (or its
+// gradient).
 static void NAME(depthwise)(const NAME(Conv) *c, REAL *x, REAL *w, REAL *y, int mode) {
   int area = c->kh * c->kw, per = c->o / c->groups;
   for (int at = 0; at < c->n * c->o; at++) {
@@ -155,7 +158,7 @@ static void NAME(depthwise)(const NAME(Conv) *c, REAL *x, REAL *w, REAL *y, int 
   }
 }
 
-// ---- the exports ------------------------------------------------------------------------------------------
+// ---- the exports --------------------------------------------------------------------------------
 
 KERNEL(NAME(conv2d)) {
   const NAME(Conv) *c = (const NAME(Conv) *)words;
@@ -189,8 +192,8 @@ KERNEL(NAME(conv2d_input)) {
   NAME(Window) window = {c->o * over, over, c->oh, c->ow, plane, c->w, c->kh, c->kw,
                          {1, 1}, {c->ph, c->pw}, {-c->dh, -c->dw}, {c->sh, c->sw}};
   for (int at = 0; at < c->groups; at++) {
-    NAME(Gemm) g = {in, c->n * plane, outs * area, w + at * outs * in * area, area, area, in * area, 1,
-                    NAME(pack_windows), y + at * outs * over, (const int *)&window, 0, 0,
+    NAME(Gemm) g = {in, c->n * plane, outs * area, w + at * outs * in * area, area, area,
+                    in * area, 1, NAME(pack_windows), y + at * outs * over, (const int *)&window, 0, 0,
                     out + at * in * plane, plane, plane, c->c * plane};
     NAME(gemm)(&g);
   }

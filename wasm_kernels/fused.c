@@ -1,22 +1,22 @@
 // fused: a chain of elementwise ops with its reductions, interpreted tile by tile.
 //
-// Python (backends/wasm.py, `fused`) compiles a Fused step to the words below. A register is a tile of
+// Python (backends/wasm_fused.py) compiles a Fused step to the words below. A register is a tile of
 // `lanes` values of 4 or 8 bytes; one word program is run per tile, so that a value lives in the
 // L1 cache between two ops and the dispatch (some 5 ns) is paid once per tile and not per value.
 //
 // words: rows, inner, along_inner, lanes, block, register bytes, phases, merge mask,
 //        section (uniform: same value everywhere, run once, all lanes),
 //        per phase: section (one value per row; lanes are rows),
-//                   number of reductions, then per reduction: kind, register, partial register or -1,
+//                   number of reductions, then for each: kind, register, partial register or -1,
 //                   section (splats: run per row, where lanes run along the inner space),
 //                   section (one value per element)
 // section: number of words, instructions; instruction: opcode, number of words, fields (see `run`)
 // view:    number of dimensions, then (size, stride) per dimension, innermost first
 //
-// along_inner 1: rows in blocks of `block`; per phase the row section for the whole block, then row by
-// row tiles along the inner space, folded into one accumulator per reduction.
-// along_inner 0: lanes are rows, the inner space is a plain loop outside; used where rows are
-// contiguous or the inner space is short, and for kernels without one (inner 0, one phase).
+// along_inner 1: rows in blocks of `block`; per phase the row section for the whole block, then row
+// by row tiles along the inner space, folded into one accumulator per reduction. along_inner 0:
+// lanes are rows, the inner space is a plain loop outside; used where rows are contiguous or the
+// inner space is short, and for kernels without one (inner 0, one phase).
 //
 // Bound by memory for long chains of cheap ops over contiguous float32 (read and written in place),
 // by L1 traffic (three accesses per op and four lanes) otherwise.
@@ -39,10 +39,11 @@ static Cell accumulators[MAX_REDUCTIONS];
 
 static uint8_t *home(int k) { return scratch + k * register_bytes; }
 
-// ---- the elementwise ops: loops over whole groups of four lanes; what lies behind n is never read ---
+// ---- the elementwise ops: loops over whole groups of four lanes; what lies behind n is never read
 
 #define LANES_LOOP(n) for (unsigned i = 0, end = ((unsigned)(n) + 3) / 4 * 4; i != end; i++)
-#define OP(name) static void op_##name(void *restrict d, const void *p, const void *q, const void *r, int n)
+#define OP(name) \
+  static void op_##name(void *restrict d, const void *p, const void *q, const void *r, int n)
 #define X1(name, R, A, e) \
   OP(name) { LANES_LOOP(n) { A a = ((const A *)p)[i]; ((R *)d)[i] = e; } }
 #define X2(name, R, A, e) \
@@ -66,7 +67,7 @@ static Op *const ops[] = {
 #include "elementwise.inc"
 };
 
-// ---- storage types: how a dtype is read into lanes, written from them, and indexed ----------------
+// ---- storage types: how a dtype is read into lanes, written from them, and indexed --------------
 
 #define DTYPES(X)                                              \
   X(bool, uint8_t, int32_t, x != 0, x != 0)                    \
@@ -97,7 +98,8 @@ typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restr
       for (int i = 0; i < n; i++) { C x = ((const C *)s)[i]; ((S *)d)[i * stride] = OUT; }  \
     }                                                                                       \
   }                                                                                         \
-  static void pick_##name(void *restrict d, const void *restrict s, const int32_t *restrict at, int n) { \
+  static void pick_##name(void *restrict d, const void *restrict s,                         \
+                          const int32_t *restrict at, int n) {                              \
     for (int i = 0; i < n; i++) { S x = ((const S *)s)[at[i]]; ((C *)d)[i] = IN; }          \
   }
 DTYPES(MOVES)
@@ -112,7 +114,7 @@ static Pick *const picks[] = {DTYPES(PICK)};
 static const uint8_t dtype_bytes[] = {DTYPES(BYTES)};
 static const uint8_t lane_bytes[] = {DTYPES(LANE_BYTES)};
 
-// ---- folds: kind is 4 * type + op; types f d i l, ops sum prod max min -----------------------------
+// ---- folds: kind is 4 * type + op; types f d i l, ops sum prod max min --------------------------
 
 #define MULTIPLY(a, b) ((a) * (b))
 #define FOLDS(X)                                                                            \
@@ -166,10 +168,11 @@ typedef struct {
   int lane_bytes;
 } Reduction;
 #define REDUCTION(t, T, w, W, name, NARROW, WIDE, ZERO) \
-  {fold_##name##_##t, join_##name##_##t, fill_##name##_##t, start_##name##_##t, finish_##name##_##t, sizeof(T)},
+  {fold_##name##_##t, join_##name##_##t, fill_##name##_##t, start_##name##_##t, \
+   finish_##name##_##t, sizeof(T)},
 static const Reduction reductions[] = {FOLDS(REDUCTION)};
 
-// ---- addresses ------------------------------------------------------------------------------------
+// ---- addresses ----------------------------------------------------------------------------------
 
 // Where a section stands: lanes start .. start + n of one space, position `outer` of the other.
 typedef struct {
@@ -236,10 +239,12 @@ static void splat(uint8_t *d, const uint8_t *value, int bytes, int n) {
   }
 }
 
-// ---- instructions -----------------------------------------------------------------------------------
+// ---- instructions -------------------------------------------------------------------------------
 
-enum { LOAD_OP, STORE_OP, OUT_OP, ADDR_OP, SCALAR_OP, CONST_OP, SPLAT_OP, TAKE_OP, INDEX_OP, REDUCE_OP,
-       TABLE = 16 };
+enum {
+  LOAD_OP, STORE_OP, OUT_OP, ADDR_OP, SCALAR_OP, CONST_OP, SPLAT_OP, TAKE_OP, INDEX_OP, REDUCE_OP,
+  TABLE = 16
+};
 #define KEEP 0x10000  // in a destination: write where OUT pointed the register
 
 // load: register, operand, dtype, in place, offset, lanes view, outer view
@@ -373,7 +378,7 @@ static void run(const int32_t *section, const Place *p, int along_inner) {
 
 static const int32_t *skip(const int32_t *section) { return section + 1 + *section; }
 
-// ---- the loops ----------------------------------------------------------------------------------------
+// ---- the loops ----------------------------------------------------------------------------------
 
 typedef struct {
   int rows, inner, along_inner, lanes, block, bytes, phases, merge;

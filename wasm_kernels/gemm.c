@@ -9,7 +9,8 @@
 _Alignas(16) uint8_t packed_a[MC * KC * 8], packed_b[4 * 128 * KC * 4];
 #endif
 
-// Without it clang gathers the splats at the top of the loop, and the tile no longer fits the registers.
+// Without it clang gathers the splats at the top of the loop, and the tile no longer fits the
+// registers.
 #define KEEP_ORDER(x, y) __asm__ volatile("" : "+r"(x), "+r"(y))
 
 // (MR × depth) (depth × NR) into tile, or added to it.

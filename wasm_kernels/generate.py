@@ -2,7 +2,7 @@
 
     python wasm_kernels/generate.py
 
-The order of the lines is the numbering of the opcodes; ``backends/wasm.py`` counts the same table.
+The order of the lines is the numbering of the opcodes; ``backends/wasm_ops.py`` counts alike.
 """
 
 import sys
@@ -20,7 +20,7 @@ def line(op) -> str:
 
 def text() -> str:
     sys.path.insert(0, str(HERE.parent / "package"))
-    from tabgrad.backends.wasm import OPS
+    from tabgrad.backends.wasm_ops import OPS
 
     return HEAD + "".join(line(op) for op in OPS)
 

@@ -1,8 +1,8 @@
 // The functions that the `c` expressions of ops/elementwise.py name, as scalar inline functions.
 //
 // Suffixes are compute types: f float, d double, i int32, l int64 (b, bool, is an int32 of 0 or 1).
-// What models spend time in (exp, log, tanh, sigmoid, erf, sin, cos, ...) is free of branches for f,
-// so that clang turns a loop over it into f32x4 code; bounds in ulp stand beside each, for the
+// What models spend time in (exp, log, tanh, sigmoid, erf, sin, cos, ...) is free of branches for
+// f, so that clang turns a loop over it into f32x4 code; bounds in ulp stand beside each, for the
 // build without fused multiply-add, and hold for denormal results too. The rest goes through libm.
 #pragma once
 #include <float.h>
@@ -15,7 +15,8 @@
 #define MUL(a, b) ((a) * (b))
 #define NEG(a) (-(a))
 
-// A constant kept in a local: V8 builds a v128.const anew, in four instructions, wherever it is used.
+// A constant kept in a local: V8 builds a v128.const anew, in four instructions, wherever it is
+// used.
 FN float K(float x) {
   __asm__("" : "+r"(x));
   return x;
@@ -243,8 +244,8 @@ FN TrigParts trig_parts(float a) {
   r = clamp_f(r, -0.8f, 0.8f);
   float z = r * r;
   float s = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
-  float c = ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z
-            - 0.5f * z + 1.0f;
+  float c = (2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f;
+  c = c * z * z - 0.5f * z + 1.0f;
   return (TrigParts){s, c, (int32_t)q};
 }
 
@@ -281,7 +282,8 @@ FN double atan2_d(double a, double b) { return atan2(a, b); }
 
 FN float erf_f(float a) {  // 3 ulp: a polynomial near zero, 1 - exp(polynomial) beyond
   float t = clamp_f(abs_f(a), 0.0f, K(4.0f)), s = t * t;
-  float far = (-K(1.72853470e-5f) * t + K(3.83197126e-4f)) * s + (-K(3.88396438e-3f) * t + K(2.42546219e-2f));
+  float far = (-K(1.72853470e-5f) * t + K(3.83197126e-4f)) * s;
+  far = far + (-K(3.88396438e-3f) * t + K(2.42546219e-2f));
   far = far * t - K(1.06777877e-1f);
   far = far * t - K(6.34846687e-1f);
   far = far * t - K(1.28717512e-1f);
@@ -302,7 +304,7 @@ FN float erfc_f(float a) { return (float)erfc(a); }
 FN double lgamma_d(double a) { return lgamma(a); }
 FN float lgamma_f(float a) { return (float)lgamma(a); }
 
-static __attribute__((noinline)) double erfinv_d(double y) {  // PyTorch's: rational, two Newton steps
+static __attribute__((noinline)) double erfinv_d(double y) {  // rational, two Newton steps
   double x, z = fabs(y);
   if (z >= 1) return z > 1 ? NAN : copysign(INFINITY, y);
   if (z <= 0.7) {
@@ -350,7 +352,7 @@ static __attribute__((noinline)) double trigamma_d(double x) {
 }
 FN float trigamma_f(float a) { return (float)trigamma_d(a); }
 
-// ---- keys that sort as the floats do: -0 equals 0, nan comes last --------------------------------
+// ---- keys that sort as the floats do: -0 equals 0, nan comes last -------------------------------
 
 FN int32_t order_key_f(float a) {
   int32_t bits = bits_of(a), key = bits ^ ((bits >> 31) & INT32_MAX);
@@ -376,7 +378,8 @@ FN float float_of_half(uint16_t h) {
   uint32_t bits = (uint32_t)(h & 0x7fff) << 13, exponent = bits & 0x0f800000;
   float normal = float_of((int32_t)(bits + (exponent == 0x0f800000 ? 0x70000000u : 0x38000000u)));
   float small = float_of((int32_t)(bits + 0x38800000u)) - float_of(0x38800000);
-  return float_of(bits_of(exponent == 0 ? small : normal) | (int32_t)((uint32_t)(h & 0x8000) << 16));
+  int32_t sign = (int32_t)((uint32_t)(h & 0x8000) << 16);
+  return float_of(bits_of(exponent == 0 ? small : normal) | sign);
 }
 FN uint16_t bfloat_of(float a) {
   uint32_t bits = (uint32_t)bits_of(a);

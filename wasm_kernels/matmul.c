@@ -1,10 +1,9 @@
 // matmul_f, matmul_d: out = a b, batched, with any strides; out is contiguous.
 //
-// buffers: a, b, out. words: M, N, K, a offset, a row stride, a column stride, b offset, b row stride,
-// b column stride, number of batch dimensions, then per batch dimension (outermost first): size,
-// a stride, b stride.
-// One or two rows skip the packing (it would cost as much as the product): they are bound by the
-// memory that b lies in. The rest is gemm.h.
+// buffers: a, b, out. words: M, N, K, a offset, a row stride, a column stride, b offset, b row
+// stride, b column stride, number of batch dimensions, then per batch dimension (outermost first):
+// size, a stride, b stride. One or two rows skip the packing (it would cost as much as the
+// product): they are bound by the memory that b lies in. The rest is gemm.h.
 #include "gemm.h"
 
 static void NAME(pack_matrix)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
@@ -103,7 +102,8 @@ KERNEL(NAME(matmul)) {
     }
     REAL *c = (REAL *)buffers[2] + at * m * n;
     NAME(Gemm) g = {m, n, k, (const REAL *)buffers[0] + a, words[4], k, 0, words[5],
-                    NAME(pack_matrix), (const REAL *)buffers[1] + b, 0, words[7], words[8], c, n, n, 0};
+                    NAME(pack_matrix), (const REAL *)buffers[1] + b, 0, words[7], words[8],
+                    c, n, n, 0};
     if (k) NAME(product)(&g);
     else __builtin_memset(c, 0, sizeof(REAL) * (unsigned)(m * n));
   }

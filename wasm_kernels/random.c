@@ -1,7 +1,7 @@
 // mt19937 with PyTorch's CPU samplers: a seed gives the numbers that torch.manual_seed gives.
 //
-// Called directly, not from plans. `state` is 2512 bytes of the caller's, 8-byte aligned, laid out as
-// Mt19937 below; `mt_seed` fills it. `out` is written with n samples.
+// Called directly, not from plans. `state` is 2512 bytes of the caller's, 8-byte aligned, laid out
+// as Mt19937 below; `mt_seed` fills it. `out` is written with n samples.
 //
 //   mt_seed(state, seed)                           seed: the lower 32 bits of PyTorch's
 //   mt_uniform_f(state, out, n, from, to)          float32 (narrow floats are rounded from it)
@@ -9,8 +9,8 @@
 //   mt_normal_f(state, out, n, mean, std)          float32
 //   mt_normal_d(state, out, n, mean, std)          float64
 //   mt_exponential_f, _d(state, out, n, rate)
-//   mt_randint(state, out, n, low, low_hi, span, span_hi)   int64 in [low, low + span); 64-bit numbers
-//                                                  come as two halves; span 0 means 2^64
+//   mt_randint(state, out, n, low, low_hi, span, span_hi)   int64 in [low, low + span); 64-bit
+//                                                  numbers come as two halves; span 0 means 2^64
 //   mt_bernoulli(state, out, n, p)                 bytes 0 or 1, one probability for all
 //   mt_bernoulli_f, _d(state, out, n, p)           bytes 0 or 1, p an array
 //   mt_randperm(state, out, n)                     int64
@@ -79,7 +79,7 @@ EXPORT(mt_uniform_d) void mt_uniform_d(Mt19937 *s, double *out, int n, double fr
   for (int i = 0; i < n; i++) out[i] = unit(s) * (to - from) + from;
 }
 
-// ---- normal samples: one by one below sixteen, in blocks of sixteen from there on ---------------------
+// ---- normal samples: one by one below sixteen, in blocks of sixteen from there on ---------------
 
 static double normal(Mt19937 *s) {
   if (s->paired) {
@@ -165,7 +165,7 @@ static void block_d(double *x, double mean, double std) {
 NORMAL(f, float, unit_f)
 NORMAL(d, double, unit)
 
-// ---- the others ---------------------------------------------------------------------------------------------
+// ---- the others ---------------------------------------------------------------------------------
 
 #define EXPONENTIAL(t, T)                                                                     \
   EXPORT(mt_exponential_##t) void mt_exponential_##t(Mt19937 *s, T *out, int n, double rate) { \

@@ -1,8 +1,8 @@
 // scan_f, _d, _i, _l: running sum, product, maximum or minimum along the last axis.
 //
 // buffers: x, out. words: rows, n, op (0 sum, 1 prod, 2 max, 3 min).
-// Sums and products of floats run in double, as PyTorch's do on the CPU. Bound by the latency of one
-// addition per element (four cycles).
+// Sums and products of floats run in double, as PyTorch's do on the CPU. Bound by the latency of
+// one addition per element (four cycles).
 #include "math.h"
 #include "simd.h"
 

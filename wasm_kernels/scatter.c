@@ -1,9 +1,10 @@
-// scatter: out[index[j]] op= value[j] for j in order, so that the last of equal indices is kept by "set".
-// copy: bytes.
+// scatter: out[index[j]] op= value[j] for j in order, so that the last of equal indices is kept by
+// "set". copy: bytes.
 //
 // scatter_f, _d, _i, _l: buffers out, index (int32), value; words: n (of out), m, op
 // (0 add, 1 prod, 2 max, 3 min). scatter_set: words n, m, bytes per element (1, 2, 4, 8).
-// copy: buffers src, dst; words: bytes. An index outside of out is left out. Bound by memory latency.
+// copy: buffers src, dst; words: bytes. An index outside of out is left out. Bound by memory
+// latency.
 #include "math.h"
 #include "simd.h"
 

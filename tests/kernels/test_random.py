@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "package"))
-from tabgrad.backends.numpy_random import MT19937  # noqa: E402
+from tabgrad.backends.numpy_random import MT19937
 
 SEEDS = [0, 42, 2**40 + 7]
 SIZES = [1, 5, 9, 15, 16, 37, 1000]

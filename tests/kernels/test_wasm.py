@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("wasmtime")
 sys.path.insert(0, str(Path(__file__).parent))
-from machine import BUILD, ROOT, Machine  # noqa: E402
-from tabgrad.backends.wasm import lower  # noqa: E402
-from tabgrad.dtype import COMPUTE, DTYPES, bfloat16, bool_, float16, float32  # noqa: E402
-from tabgrad.ir import Fused, Instr, Structured  # noqa: E402
+from machine import BUILD, ROOT, Machine
+from tabgrad.backends.wasm import lower
+from tabgrad.dtype import COMPUTE, DTYPES, bfloat16, bool_, float16, float32
+from tabgrad.ir import Fused, Instr, Structured
 
 STORED = {d: np.uint16 if d is bfloat16 else np.dtype(d.numpy_name) for d in DTYPES}
 WIDE = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64, "b": np.int32}
@@ -107,7 +107,7 @@ def widened(array, dtype):
     return array.astype(WIDE[dtype.compute])
 
 
-# ---- fused: loads, stores, views ---------------------------------------------------------------------
+# ---- fused: loads, stores, views -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=repr)
@@ -211,7 +211,7 @@ def test_take_checks_its_index(machine, rng):
     machine.status[0] = 0
 
 
-# ---- fused: the ops ------------------------------------------------------------------------------------
+# ---- fused: the ops ------------------------------------------------------------------------------
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, math.inf, -math.inf, math.nan, 1e-40, -1e-40, 3.4e38,
            -3.4e38, 1e-8, 88.7, 89.5, -87.5, -103.0, -104.5, 2.5, 1.5, 128.0, -150.0]  # fmt: skip
@@ -388,7 +388,7 @@ def test_casts(machine, rng, type_, to):
     np.testing.assert_array_equal(out, expect)
 
 
-# ---- fused: reductions -------------------------------------------------------------------------------------
+# ---- fused: reductions ---------------------------------------------------------------------------
 
 NUMPY = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
 
@@ -484,7 +484,7 @@ def test_reduction_over_several_dimensions(machine, rng):
     np.testing.assert_allclose(out, x.astype("f8").sum((0, 2, 3)), atol=1e-4)
 
 
-# ---- structured kernels ------------------------------------------------------------------------------------
+# ---- structured kernels --------------------------------------------------------------------------
 
 
 def structured(machine, op, arg, *arrays):

@@ -1,0 +1,446 @@
+"""A ``Fused`` step → the word program that ``wasm_kernels/fused.c`` interprets.
+
+Made in this order: normalise → pick the lanes' direction → sections → registers → words.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..dtype import COMPUTE, DType
+from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch
+from .wasm_ops import FOLDS, TYPES, opcode
+
+SCRATCH_BYTES, MAX_REGISTERS, MAX_REDUCTIONS = 512 * 1024, 1024, 64  # twins in fused.c
+TILE_BYTES = 32 * 1024  # the registers of a kernel should fit the L1 cache together
+KEEP = 0x10000
+LOAD, STORE, OUT, ADDR, SCALAR, CONST, SPLAT, TAKE, INDEX, REDUCE = range(10)
+LANE_BYTES = {"f": 4, "d": 8, "i": 4, "l": 8, "b": 4}
+_FOREVER = 1 << 60
+
+
+# ---- normalise: no casts to the type a value has, int32 where a value is gathered by index -------
+
+
+def _normalise(instrs: tuple[Instr, ...]) -> list[Instr]:
+    new: list[Instr] = []
+    place: list[int] = []  # where each old instruction went
+    for instr in instrs:
+        srcs = tuple(place[s] for s in instr.srcs)
+        if instr.op == "cast" and _is_same(new[srcs[0]].type, instr.arg):
+            place.append(srcs[0])
+            continue
+        if instr.op == "take" and new[srcs[0]].type == "l":
+            index = new[srcs[0]]
+            new.append(Instr("cast", "i", srcs, COMPUTE["i"], index.level, index.phase))
+            srcs = (len(new) - 1,)
+        place.append(len(new))
+        new.append(instr._replace(srcs=srcs))
+    return new
+
+
+def _is_same(t: str, to: DType) -> bool:
+    return COMPUTE[t] is to or (t == "b" and COMPUTE["i"] is to)  # a bool is kept as an int32
+
+
+def _uniform(instrs: list[Instr]) -> list[bool]:
+    """Which values are the same everywhere: they are computed once, in all lanes."""
+    known: list[bool] = []
+    for instr in instrs:
+        if instr.op in ("load", "addr"):
+            known.append(not any(instr.arg[-2]))
+        elif instr.op in ("store", "reduce"):
+            known.append(False)
+        else:
+            known.append(all(known[s] for s in instr.srcs))
+    return known
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+
+def _contiguous(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(sizes):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+def _view(sizes: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
+    """[number of dimensions, size, stride, …], innermost first, merged for this operand alone."""
+    dims: list[list[int]] = []
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        if size == 1:
+            continue
+        if dims and stride == dims[-1][0] * dims[-1][1]:
+            dims[-1][0] *= size
+        else:
+            dims.append([size, stride])
+    return [len(dims), *(x for dim in dims for x in dim)]
+
+
+def _walk_cost(view: list[int]) -> float:
+    """Nanoseconds per element, roughly, of reading along a view."""
+    if view[0] == 0 or view[2] == 0:
+        return 0.2
+    cost = 0.3 if view[2] == 1 else 1.5
+    return cost if view[0] == 1 else cost + 8 / view[1]
+
+
+# ---- a fused kernel ------------------------------------------------------------------------------
+
+
+class _Section(NamedTuple):
+    """Values computed together; ``kind`` is uniform, rows, splats or tile."""
+
+    kind: str
+    phase: int
+    values: list[int]
+
+
+class _Kernel:
+    """The state of compiling one Fused step; ``fused`` below runs the passes in order."""
+
+    def __init__(self, step: Fused) -> None:
+        self.step = step
+        self.instrs = _normalise(step.instrs)
+        self.uniform = _uniform(self.instrs)
+        self.rows = math.prod(step.rows)
+        self.inner = math.prod(step.inner) if step.inner else 0
+        self.reduces = [k for k, instr in enumerate(self.instrs) if instr.op == "reduce"]
+        self.phases = 1 + max(self.phase(k) for k in range(len(self.instrs)))
+        self.stored = [i.arg[0] for i in self.instrs if i.op == "store"]
+        self.loaded = {i.arg[0] for i in self.instrs if i.op in ("load", "take")}
+        wide = any(LANE_BYTES[i.type] == 8 for i in self.instrs)
+        self.bytes = 8 if wide else 4
+        self.along_inner = False
+        self.register: dict[Any, int] = {}
+        self.n_registers = 0
+
+    def phase(self, k: int) -> int:
+        """The phase that computes a value; a reduction runs with the loop over its source."""
+        instr = self.instrs[k]
+        return self.instrs[instr.srcs[0]].phase if instr.op == "reduce" else instr.phase
+
+    def outside(self, k: int) -> bool:
+        """Is it computed outside of the loop over the inner space?"""
+        return self.uniform[k] or self.instrs[k].level == 0 or self.instrs[k].op == "reduce"
+
+    # -- sections
+
+    def roots(self, phase: int) -> list[int]:
+        """What the loop over the inner space is for."""
+        return [
+            k
+            for k, i in enumerate(self.instrs)
+            if self.phase(k) == phase and (i.op == "reduce" or (i.op == "store" and i.level == 1))
+        ]
+
+    def tile(self, phase: int) -> list[int]:
+        found: set[int] = set()
+        todo = self.roots(phase)
+        while todo:
+            k = todo.pop()
+            if k not in found:
+                found.add(k)
+                todo += [s for s in self.instrs[k].srcs if not self.outside(s)]
+        return sorted(found)
+
+    def row_values(self, phase: int) -> list[int]:
+        return [
+            k
+            for k, i in enumerate(self.instrs)
+            if i.level == 0 and i.op != "reduce" and not self.uniform[k] and i.phase == phase
+        ]
+
+    def sections(self) -> list[_Section]:
+        made = [_Section("uniform", 0, [k for k, same in enumerate(self.uniform) if same])]
+        for phase in range(self.phases):
+            tile = self.tile(phase)
+            used = {s for k in tile for s in self.instrs[k].srcs}
+            splats = sorted(s for s in used if self.outside(s) and not self.uniform[s])
+            made.append(_Section("rows", phase, self.row_values(phase)))
+            made.append(_Section("splats", phase, splats if self.along_inner else []))
+            made.append(_Section("tile", phase, tile))
+        return made
+
+    # -- direction of the lanes
+
+    def views(self, k: int) -> tuple[list[int], list[int]]:
+        """(along the lanes, across them) of a load, addr or store."""
+        instr, rows = self.instrs[k], self.step.rows
+        space = rows + (self.step.inner if instr.level else ())
+        strides = instr.arg[-2]
+        if strides is None:
+            strides = _contiguous(space)
+        n = len(rows)
+        over_rows, over_inner = _view(rows, strides[:n]), _view(space[n:], strides[n:])
+        if instr.level and self.along_inner:
+            return over_inner, over_rows
+        return over_rows, over_inner
+
+    def cost(self, along_inner: bool) -> float:
+        self.along_inner = along_inner
+        tiles = [self.tile(p) for p in range(self.phases)]
+        walks = sum(
+            _walk_cost(self.views(k)[0])
+            for tile in tiles
+            for k in tile
+            if self.instrs[k].op in ("load", "addr", "store")
+        )
+        dispatch = 10 * sum(map(len, tiles))
+        across, along = (self.rows, self.inner) if along_inner else (self.inner, self.rows)
+        per_row = 40 * self.phases * self.rows if along_inner else 0
+        return self.rows * self.inner * walks + across * -(-along // 512) * dispatch + per_row
+
+    def pick_direction(self) -> None:
+        self.along_inner = bool(self.step.inner) and self.cost(True) <= self.cost(False)
+
+    # -- registers: linear scan over the sections, each value alive from birth to last use
+
+    def allocate(self, sections: list[_Section]) -> None:
+        births, deaths = self.lifetimes(sections)
+        free: list[int] = []
+        ends: dict[int, list[int]] = {}
+        for name in sorted(births, key=births.__getitem__):
+            for t in sorted(t for t in ends if t < births[name]):
+                free += ends.pop(t)
+            if not free:
+                free.append(self.n_registers)
+                self.n_registers += 1
+            self.register[name] = free.pop()
+            ends.setdefault(deaths[name], []).append(self.register[name])
+
+    def lifetimes(self, sections: list[_Section]) -> tuple[dict[Any, int], dict[Any, int]]:
+        """Names are value numbers, ("tile", phase, value), ("splat", phase, value) and, for partial
+        sums, ("part", value)."""
+        births: dict[Any, int] = {}
+        deaths: dict[Any, int] = {}
+        now = 0
+        for at, section in enumerate(sections):
+            start, end = now, now + len(section.values)
+            if section.kind == "splats":  # repeated with the tile section that follows
+                end += 1 + len(sections[at + 1].values)
+                for k in self.totals(section.phase):
+                    births[k] = births["part", k] = start
+                    deaths[k] = deaths["part", k] = end
+            for k in section.values:
+                now += 1
+                for name in self.operands(section, k):  # read again in the next round of a loop?
+                    again = section.kind in ("splats", "tile") and births[name] <= start
+                    deaths[name] = max(deaths[name], end if again else now)
+                name = self.written(section, k)
+                if name is not None:
+                    births[name] = now
+                    deaths[name] = _FOREVER if section.kind == "uniform" else now
+            now += 1
+        return births, deaths
+
+    def totals(self, phase: int) -> list[int]:
+        return [k for k in self.reduces if self.phase(k) == phase]
+
+    def operands(self, section: _Section, k: int) -> list[Any]:
+        if section.kind == "splats":
+            return [k]
+        return [self.name(section, s) for s in self.instrs[k].srcs]
+
+    def written(self, section: _Section, k: int) -> Any:
+        if section.kind == "splats":
+            return ("splat", section.phase, k)
+        if self.instrs[k].op in ("store", "reduce"):
+            return None
+        return ("tile", section.phase, k) if section.kind == "tile" else k
+
+    def name(self, section: _Section, s: int) -> Any:
+        """Under which name a section reads a value."""
+        if section.kind != "tile" or self.uniform[s]:
+            return s
+        if not self.outside(s):
+            return ("tile", section.phase, s)
+        return ("splat", section.phase, s) if self.along_inner else s
+
+    # -- words
+
+    def words(self) -> list[int]:
+        self.pick_direction()
+        sections = self.sections()
+        self.allocate(sections)
+        lanes = self.lanes()
+        block = lanes
+        if self.along_inner:  # few enough rows that the second phase finds them in the cache
+            block = max(1, min(lanes, 16384 // max(self.inner, 1)))
+        self.merge = (1 << (self.inner.bit_length() + 1) // 2) - 1
+        head = [self.rows, self.inner, int(self.along_inner), lanes, block]
+        words = [*head, lanes * self.bytes, self.phases, self.merge]
+        for section in sections:
+            if section.kind == "splats":
+                totals = self.totals(section.phase)
+                words += [len(totals), *(word for k in totals for word in self.total(k))]
+            code = [word for k in section.values for word in self.code(section, k)]
+            words += [len(code), *code]
+        return words
+
+    def lanes(self) -> int:
+        if self.n_registers > MAX_REGISTERS or len(self.reduces) > MAX_REDUCTIONS:
+            raise NotImplementedError(
+                "a fused kernel has too many values at once for the wasm device"
+            )
+        row = self.bytes * max(self.n_registers, 1)
+        lanes = min(1024, max(TILE_BYTES // row, 256), SCRATCH_BYTES // row)
+        longest = max(self.rows, self.inner)
+        return max(4, min(lanes, longest + 15) // 16 * 16)
+
+    def fold(self, k: int) -> int:
+        t = self.instrs[self.instrs[k].srcs[0]].type
+        return 4 * TYPES.index("i" if t == "b" else t) + FOLDS.index(self.instrs[k].arg)
+
+    def parted(self, k: int) -> bool:
+        """Does a sum over lanes of rows need partial sums to be accurate?"""
+        instr = self.instrs[k]
+        return (
+            not self.along_inner and instr.arg == "sum" and instr.type in "fd" and self.inner > 64
+        )
+
+    def total(self, k: int) -> list[int]:
+        part = self.register["part", k] if self.parted(k) else -1
+        return [self.fold(k), self.register[k], part]
+
+    def code(self, section: _Section, k: int) -> list[int]:
+        if section.kind == "splats":
+            size = LANE_BYTES[self.instrs[k].type]
+            return _instruction(SPLAT, self.into(section, k), self.register[k], size)
+        emit = _EMITTERS.get(self.instrs[k].op, _emit_op)
+        return emit(self, section, k, self.instrs[k])
+
+    def into(self, section: _Section, k: int) -> int:
+        return self.register[self.written(section, k)]
+
+    def source(self, section: _Section, k: int, n: int = 0) -> int:
+        return self.register[self.name(section, self.instrs[k].srcs[n])]
+
+    def contiguous_lanes(self, k: int) -> bool:
+        """Can a load or store work in place, on memory?"""
+        dtype = self.step.dtypes[self.instrs[k].arg[0]]
+        return (
+            COMPUTE[dtype.compute] is dtype and self.views(k)[0][::2] == [1, 1] and dtype.code > 0
+        )
+
+    def direct_store(self, section: _Section, k: int) -> int | None:
+        """The store to whose memory the op of value k can write at once."""
+        stores = [s for s, i in enumerate(self.instrs) if i.op == "store" and k in i.srcs]
+        if (
+            len(stores) != 1
+            or stores[0] not in section.values
+            or not self.contiguous_lanes(stores[0])
+        ):
+            return None
+        operand = self.instrs[stores[0]].arg[0]
+        alone = self.stored.count(operand) == 1 and operand not in self.loaded
+        return stores[0] if alone else None
+
+
+def _instruction(opcode: int, *fields: int) -> list[int]:
+    return [opcode, 2 + len(fields), *fields]
+
+
+def _emit_op(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    number = opcode(instr, kernel.instrs[instr.srcs[-1]].type)
+    srcs = [kernel.source(section, k, n) for n in range(len(instr.srcs))]
+    into, before = kernel.into(section, k), []
+    store = kernel.direct_store(section, k)
+    if store is not None:
+        operand, _, offset = kernel.instrs[store].arg
+        lanes, outer = kernel.views(store)
+        size = kernel.step.dtypes[operand].itemsize
+        before = _instruction(OUT, into, operand, size, offset or 0, *lanes, *outer)
+        into |= KEEP
+    return [*before, *_instruction(number, into, *(srcs * 3)[: max(3, len(srcs))])]
+
+
+def _emit_load(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    operand, _, offset = instr.arg
+    lanes, outer = kernel.views(k)
+    in_place = operand not in kernel.stored and kernel.contiguous_lanes(k)
+    code = kernel.step.dtypes[operand].code
+    fields = (kernel.into(section, k), operand, code, int(in_place), offset, *lanes, *outer)
+    return _instruction(LOAD, *fields)
+
+
+def _emit_store(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    operand, _, offset = instr.arg
+    lanes, outer = kernel.views(k)
+    code = kernel.step.dtypes[operand].code
+    value = kernel.source(section, k)
+    return _instruction(STORE, value, operand, code, offset or 0, *lanes, *outer)
+
+
+def _emit_addr(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    lanes, outer = kernel.views(k)
+    wide = int(instr.type == "l")
+    return _instruction(ADDR, kernel.into(section, k), wide, instr.arg[-1], *lanes, *outer)
+
+
+def _emit_scalar(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    t = "i" if instr.type == "b" else instr.type
+    return _instruction(SCALAR, kernel.into(section, k), TYPES.index(t), instr.arg)
+
+
+def _emit_const(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    low, high = struct.unpack("<ii", _bits(instr.arg, instr.type))
+    return _instruction(CONST, kernel.into(section, k), LANE_BYTES[instr.type], low, high)
+
+
+def _bits(value: Any, t: str) -> bytes:
+    """Eight bytes that begin with a constant's; a number beyond float32 becomes infinite."""
+    if t in "ibl":
+        bits = 64 if t == "l" else 32
+        if value in (math.inf, -math.inf):
+            value = (1 << bits - 1) - 1 if value > 0 else -1 << bits - 1
+        return struct.pack("<q", int(value))
+    if t == "d":
+        return struct.pack("<d", value)
+    try:
+        return struct.pack("<fI", value, 0)
+    except OverflowError:
+        return struct.pack("<fI", math.copysign(math.inf, value), 0)
+
+
+def _emit_take(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    code = kernel.step.dtypes[instr.arg[0]].code
+    return _instruction(
+        TAKE, kernel.into(section, k), kernel.source(section, k), instr.arg[0], code
+    )
+
+
+def _emit_index(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    wide = int(kernel.instrs[instr.srcs[0]].type == "l")
+    return _instruction(INDEX, kernel.into(section, k), kernel.source(section, k), wide, *instr.arg)
+
+
+def _emit_reduce(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    number = kernel.totals(section.phase).index(k)
+    total = kernel.register["part", k] if kernel.parted(k) else kernel.register[k]
+    return _instruction(REDUCE, number, kernel.source(section, k), kernel.fold(k), total)
+
+
+_EMITTERS: dict[str, Callable[[_Kernel, _Section, int, Instr], list[int]]] = {
+    "load": _emit_load,
+    "store": _emit_store,
+    "addr": _emit_addr,
+    "scalar": _emit_scalar,
+    "const": _emit_const,
+    "take": _emit_take,
+    "index": _emit_index,
+    "reduce": _emit_reduce,
+}
+
+
+def fused(step: Fused) -> list[Launch]:
+    ops = {instr.op for instr in step.instrs}
+    flags = (USES_SCALARS if "scalar" in ops else 0) | (USES_STATUS if "index" in ops else 0)
+    words = tuple(_Kernel(step).words())
+    return [Launch("fused", step.operands, words, (1, 1, 1), flags)]
