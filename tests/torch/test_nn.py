@@ -135,6 +135,22 @@ CASES = [
     ("nn.HuberLoss(delta=0.7)", (3, 4), (3, 4)),
     ("nn.PoissonNLLLoss()", (3, 4), (3, 4)),
     ("nn.TripletMarginLoss(swap=True)", (3, 4), (3, 4), (3, 4)),
+    ("nn.RNN(3, 4)", (5, 2, 3)),
+    ("nn.RNN(3, 4, 2, 'relu', batch_first=True)", (2, 5, 3)),
+    ("nn.LSTM(3, 4)", (5, 2, 3)),
+    ("nn.LSTM(3, 4, 2, bidirectional=True, batch_first=True)", (2, 5, 3)),
+    ("nn.LSTM(3, 4, bias=False)", (5, 3)),
+    ("nn.GRU(3, 4)", (5, 2, 3), (1, 2, 4)),
+    ("nn.GRU(3, 4, num_layers=2, bidirectional=True)", (5, 2, 3)),
+    ("nn.RNNCell(3, 4, nonlinearity='relu')", (2, 3), (2, 4)),
+    ("nn.LSTMCell(3, 4)", (2, 3)),
+    ("nn.GRUCell(3, 4, bias=False)", (3,)),
+    ("nn.MultiheadAttention(8, 2)", (5, 3, 8), (6, 3, 8), (6, 3, 8)),
+    ("nn.MultiheadAttention(8, 4, batch_first=True, bias=False)",
+     (3, 5, 8), (3, 6, 8), (3, 6, 8)),
+    ("nn.MultiheadAttention(8, 2, add_bias_kv=True, add_zero_attn=True)",
+     (5, 3, 8), (6, 3, 8), (6, 3, 8)),
+    ("nn.MultiheadAttention(8, 2, kdim=4, vdim=6)", (5, 8), (6, 4), (6, 6)),
     ("nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 2)))", (5, 3)),
 ]  # fmt: skip
 
@@ -518,6 +534,22 @@ def test_clip_grad_norm(norm_type: float) -> None:
         total = lib.nn.utils.clip_grad_norm_(ps, 1.5, norm_type)
         outs.append([total, *(p.grad for p in ps)])
     same(*outs)
+
+
+def test_multihead_attention_masks() -> None:
+    ours, theirs = both("nn.MultiheadAttention(8, 2, batch_first=True)")
+    (x,), (t,) = inputs([(3, 5, 8)])
+    masks = (
+        "{'attn_mask': torch.ones(5, 5).triu(1) > 0}",
+        "{'attn_mask': torch.arange(25.0).reshape(5, 5) / 9}",
+        "{'attn_mask': torch.arange(150.0).reshape(6, 5, 5) / 90}",
+        "{'key_padding_mask': torch.arange(5).expand(3, 5) > 3}",
+        "{'key_padding_mask': torch.arange(5).expand(3, 5) > 3, "
+        "'attn_mask': torch.ones(5, 5).triu(1) > 0, 'average_attn_weights': False}",
+    )
+    for mask in masks:
+        mine, other = both(mask)
+        same(ours(x, x, x, **mine), theirs(t, t, t, **other))
 
 
 def test_attention() -> None:

@@ -95,6 +95,6 @@ def _collate_sequences(batch: Any, first: Any) -> Any:
     if isinstance(first, tuple | list):
         return columns
     try:
-        return type(first)(columns)  # type: ignore[call-arg]
+        return type(first)(columns)
     except TypeError:
         return columns

@@ -171,7 +171,7 @@ class ModuleList(_Numbered):
             self.extend(modules)
 
     def _part(self, index: slice) -> Module:
-        return type(self)(list(self._modules.values())[index])
+        return type(self)(list(self)[index])
 
     def extend(self: S, modules: Iterable[Module]) -> S:
         """Adds several modules at the end."""
@@ -180,7 +180,7 @@ class ModuleList(_Numbered):
                 "ModuleList.extend should be called with an iterable, but got "
                 + type(modules).__name__
             )
-        return super().extend(modules)  # type: ignore[misc, no-any-return]
+        return super().extend(modules)
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList(chain(self, other))

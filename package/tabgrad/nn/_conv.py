@@ -95,7 +95,7 @@ class _ConvNd(Module):
         """The padding as F.pad wants it: last dimension first, both sides."""
         if self.padding == "valid":
             return [0, 0] * self.n
-        if self.padding != "same":
+        if not isinstance(self.padding, str):
             return [p for p in reversed(self.padding) for _ in range(2)]
         sides: list[int] = []
         for d, k in zip(reversed(self.dilation), reversed(self.kernel_size), strict=True):
@@ -105,7 +105,7 @@ class _ConvNd(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         conv = (F.conv1d, F.conv2d, F.conv3d)[self.n - 1]
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._sides(), mode=self.padding_mode)
             padding = 0

@@ -22,7 +22,7 @@ class _DropoutNd(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         drop: Any = type(self)._drop
-        return drop(input, self.p, self.training, self.inplace)  # type: ignore[no-any-return]
+        return drop(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 EXTRA_STATE = "_extra_state"
 
 
-class _IncompatibleKeys(NamedTuple):
+class _Keys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class _IncompatibleKeys(_Keys):
+    """What ``load_state_dict`` returns."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
@@ -35,7 +41,7 @@ def gather(module: Module, destination: Any, prefix: str, keep_vars: bool) -> An
     """``module.state_dict()``: own entries, then those of the children."""
     if destination is None:
         destination = OrderedDict()
-        destination._metadata = OrderedDict()  # type: ignore[attr-defined]
+        destination._metadata = OrderedDict()
     local: dict[str, Any] = {"version": module._version}
     if hasattr(destination, "_metadata"):
         destination._metadata[prefix[:-1]] = local
@@ -86,7 +92,7 @@ def load(module: Module, state_dict: Any, strict: bool, assign: bool) -> _Incomp
     metadata = getattr(state_dict, "_metadata", None)
     state = OrderedDict(state_dict)
     if metadata is not None:
-        state._metadata = metadata  # type: ignore[attr-defined]
+        state._metadata = metadata
     _load_tree(module, state, "", metadata, strict, assign, missing, unexpected, errors)
     if strict and unexpected:
         errors.insert(0, f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")

@@ -166,7 +166,7 @@ class AvgPool2d(Module):
         self.divisor_override = divisor_override
 
     def _pool(self, pool: Any, input: Tensor) -> Tensor:
-        return pool(  # type: ignore[no-any-return]
+        return pool(
             input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
             self.count_include_pad, self.divisor_override,
         )  # fmt: skip

@@ -228,16 +228,17 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     import numpy
 
-    rows = tensor.shape[0]
-    flat = tensor.new_empty((rows, tensor.numel() // rows)).normal_(0, 1, generator=generator)
+    height = tensor.shape[0]
+    flat = tensor.new_empty((height, tensor.numel() // height)).normal_(0, 1, generator=generator)
     drawn = flat.numpy()
     wide = drawn.shape[0] < drawn.shape[1]
     q, r = numpy.linalg.qr(drawn.T if wide else drawn)
     q = q * numpy.sign(numpy.diag(r))
     from .. import creation
 
-    q = creation.tensor((q.T if wide else q).tolist(), dtype=tensor.dtype, device=tensor.device)
-    return tensor.copy_(q.reshape(tensor.shape)).mul_(gain)
+    rows = (q.T if wide else q).tolist()
+    out = creation.tensor(rows, dtype=tensor.dtype, device=tensor.device)
+    return tensor.copy_(out.reshape(tensor.shape)).mul_(gain)
 
 
 @no_grad()

@@ -42,7 +42,7 @@ required = _Required()
 
 def number(x: Any) -> float:
     """A hyperparameter as a Python number."""
-    return x.item() if isinstance(x, Tensor) else x  # type: ignore[no-any-return]
+    return x.item() if isinstance(x, Tensor) else x
 
 
 def check(ok: bool, what: str, value: Any) -> None:
@@ -226,7 +226,7 @@ class Optimizer:
                         self.state[p] = state
         return loss
 
-    step = _with_hooks(step)  # type: ignore[assignment]
+    step = _with_hooks(step)
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
         """The rule: changes ``p`` and its state by its gradient."""
