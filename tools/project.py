@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -86,6 +87,8 @@ def use_venv() -> None:
 
 def main(function: object) -> None:
     """Run a tool's main function; a Failure becomes one message and exit code 1."""
+    # A tool that a time limit ends must still end the browser that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(function())  # type: ignore[operator]
     except Failure as failure:
