@@ -33,7 +33,7 @@ class MT19937:
 
     def set_state(self, state: tuple[int, int, Any, float | None]) -> None:
         self.initial, position, key, self.cached = state
-        inner = {"key": np.array(key, np.uint32), "pos": position}
+        inner: Any = {"key": np.array(key, np.uint32), "pos": position}
         self.bits.state = {"bit_generator": "MT19937", "state": inner}
 
     def random(self, n: int) -> Any:
