@@ -53,7 +53,7 @@ export function load(words, texts, device) {
     throw new Error(`plan of version ${words[0]}, but this runtime reads ${VERSION}`);
   const [, leaves, outs, temps, scalars] = words;
   const slots = leaves + outs + temps;
-  const bytes = Array.from(words.subarray(5, 5 + slots));
+  const bytes = Array.from(words.subarray(5, 5 + slots), (word) => word >>> 0); // up to 4 GiB
   const kernels = texts.map((text) => device.compile(text));
   /** @type {Command[]} */
   const commands = [];
