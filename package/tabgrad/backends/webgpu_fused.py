@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..dtype import DType, bfloat16, bool_, float16, float32, int8, int16, uint8
+from ..dtypes import DType, bfloat16, bool_, float16, float32, int8, int16, uint8
 from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch
 from ..ops.elementwise import ELEMENTWISE
 from .wgsl import Limits, folded, grid, prelude
@@ -196,6 +196,15 @@ def _term(scope: _Scope, var: str, total: int, behind: int, size: int, stride: i
     if index != var:
         index = scope.let(name, index)
     return index if stride == 1 else f"{index} * {stride % (1 << 32)}u"  # wraps if negative
+
+
+def address(
+    var: str, sizes: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> tuple[list[str], str]:
+    """The lines and the expression of an address over one linear index."""
+    scope = _Scope(0)
+    terms = _terms(scope, _Axis(var, sizes), strides)
+    return scope.lines, " + ".join([*terms, f"{offset}u"])
 
 
 class _Kernel:
@@ -410,6 +419,14 @@ class _Rows(_Kernel):
         self.same = [True] * len(self.instrs)
         self.columns = self._columns()
         self.tall, self.wide = self._shape()
+        # 16-bit results, one per row: two rows share a word, so they meet in workgroup memory
+        self.paired = [
+            k
+            for k, i in enumerate(self.instrs)
+            if i.op == "store" and step.dtypes[i.arg[0]] in _PACKED
+        ]
+        if self.paired:
+            self.tall += self.tall % 2
         self.groups = -(-self.rows // self.tall)
 
     def _columns(self) -> bool:
@@ -463,20 +480,23 @@ class _Rows(_Kernel):
             lane, row = "0u", "lid"
         scope.put(f"let lane = {lane};")
         scope.put(f"let row = ({folded(self.groups)}) * {self.tall}u + {row};")
-        if self.wide == 1:
+        if self.wide == 1 and not self.paired:
             scope.put(f"if (row >= {self.rows}u) {{ return; }}", "let i = row;")
         else:  # nobody leaves before the barriers
             scope.put(f"let i = min(row, {self.rows - 1}u);")
 
     def guard(self) -> str:
         """The condition under which an invocation may write."""
-        return "" if self.wide == 1 or not self.rows % self.tall else f"row < {self.rows}u"
+        early = self.wide == 1 and not self.paired  # the others have left
+        return "" if early or not self.rows % self.tall else f"row < {self.rows}u"
 
     def row_values(self, scope: _Scope, phase: int) -> None:
         for k, instr in enumerate(self.instrs):
             if instr.level or instr.op == "reduce" or instr.phase != phase:
                 continue
-            if instr.op == "store":
+            if k in self.paired:
+                self.store_paired(scope, k, instr)
+            elif instr.op == "store":
                 conditions = [self.guard(), "lane == 0u" if self.wide > 1 else ""]
                 self.store(scope, instr, " && ".join(c for c in conditions if c))
             else:
@@ -566,13 +586,30 @@ class _Rows(_Kernel):
             scope.put(f"let v{k} = share{k}[{first}];")
 
     def share(self) -> str:
-        if self.wide == 1:
-            return ""
+        """Workgroup memory: partial results, and halves of words."""
         n = self.tall * self.wide
+        parts = {k: (TYPES[i.type], n) for k, i in enumerate(self.instrs) if i.op == "reduce"}
+        if self.wide == 1:
+            parts = {}
+        parts.update({k: ("u32", self.tall) for k in self.paired})
         return "".join(
-            f"var<workgroup> share{k}: array<{TYPES[i.type]}, {n}>;\n"
-            for k, i in enumerate(self.instrs)
-            if i.op == "reduce"
+            f"var<workgroup> share{k}: array<{type_}, {n}>;\n" for k, (type_, n) in parts.items()
+        )
+
+    def store_paired(self, scope: _Scope, k: int, instr: Instr) -> None:
+        """The even row of two writes the word."""
+        operand, strides, offset = instr.arg
+        if instr.level or offset or strides not in (None, contiguous(self.step.rows)):
+            raise NotImplementedError("a kernel with a reduction stores a window of 16-bit floats")
+        value = f"f_to_{_PACKED[self.step.dtypes[operand]]}(v{instr.srcs[0]})"
+        last = f"row < {self.rows}u"
+        scope.put(
+            f"if (lane == 0u) {{ share{k}[row % {self.tall}u] = select(0u, {value}, {last}); }}",
+            "workgroupBarrier();",
+            f"if (lane == 0u && row % 2u == 0u && {last}) {{",
+            f"  b{operand}[row >> 1u] ="
+            f" share{k}[row % {self.tall}u] | (share{k}[row % {self.tall}u + 1u] << 16u);",
+            "}",
         )
 
     def address(self, scope: _Scope, instr: Instr, lane: int) -> str:
@@ -589,8 +626,6 @@ class _Rows(_Kernel):
 
     def store(self, scope: _Scope, instr: Instr, condition: str) -> None:
         operand = instr.arg[0]
-        if self.step.dtypes[operand] in _PACKED:
-            raise NotImplementedError("a kernel with a reduction stores 16-bit floats")
         value = self.encoded(operand, f"v{instr.srcs[0]}")
         line = f"b{operand}[{self.address(scope, instr, 0)}] = {value};"
         scope.put(f"if ({condition}) {{ {line} }}" if condition else line)

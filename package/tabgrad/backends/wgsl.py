@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from .. import assets
 
 _MAX_GROUPS = 65535  # along one dimension of a grid
 
@@ -32,17 +33,10 @@ def folded(groups: int) -> str:
     return "wid.x" if groups <= _MAX_GROUPS else f"wid.x + wid.y * {FOLD}u"
 
 
-def folder() -> Path:
-    """Where the kernel files are: in the wheel, or in the checkout."""
-    here = Path(__file__).resolve()
-    installed = here.parents[1] / "_wgsl"
-    return installed if installed.is_dir() else here.parents[3] / "kernels_wgsl"
-
-
 @cache
 def source(name: str) -> str:
     """The text of a kernel file, without its head comment."""
-    text = (folder() / f"{name}.wgsl").read_text(encoding="utf-8")
+    text = assets.read_text("_wgsl", f"{name}.wgsl")
     return re.sub(r"\A(//.*\n)+\n*", "", text)
 
 
@@ -92,3 +86,8 @@ def prelude(body: str) -> str:
             found.add(name)
             todo += parts[name][1]
     return "".join(parts[name][0] + "\n" for name in parts if name in found)
+
+
+def replace_section(text: str, name: str, body: str) -> str:
+    """Puts other lines between the marker lines of a section."""
+    return text.replace(section(text, name), body)
