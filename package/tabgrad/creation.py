@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
+from operator import index
 from typing import Any
 
 from . import dtypes as dt
@@ -27,7 +28,10 @@ def _finish(node: Node, device: Any, requires_grad: bool, out: Tensor | None = N
 
 def _place(dtype: DType | None, device: Any) -> tuple[DType, Any]:
     made = runtime.resolve(device)
-    dtype = dt.get_default_dtype() if dtype is None else dtype
+    if dtype is None:
+        dtype = dt.get_default_dtype()
+    elif not isinstance(dtype, DType):
+        raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     made.check_dtype(dtype)
     return dtype, made
 
@@ -35,10 +39,22 @@ def _place(dtype: DType | None, device: Any) -> tuple[DType, Any]:
 def sizes(size: tuple[Any, ...]) -> Shape:
     """``f(2, 3)`` and ``f((2, 3))`` alike; sizes are checked."""
     if len(size) == 1 and not isinstance(size[0], int) and not _is_scalar_tensor(size[0]):
+        if isinstance(size[0], str | float) or not hasattr(size[0], "__iter__"):
+            raise TypeError(_SIZE.format(f"tuple of ints, not {type(size[0]).__name__}"))
         size = tuple(size[0])
-    shape = tuple(int(n) for n in size)
+    shape = tuple(n if type(n) is int else _size(n) for n in size)
     check_dims(shape)
     return shape
+
+
+def _size(n: Any) -> int:
+    try:
+        return index(n)
+    except TypeError:
+        raise TypeError(_SIZE.format(f"tuple of ints, but got {type(n).__name__}")) from None
+
+
+_SIZE = "zeros(): argument 'size' (position 1) must be {}"
 
 
 def _is_scalar_tensor(x: Any) -> bool:
@@ -419,15 +435,15 @@ def _range_length(start: Any, end: Any, step: Any) -> int:
 
 def _range_node(n: int, start: Any, step: Any, dtype: DType) -> Node:
     if dtype.compute == "l" or not dtype.is_floating_point:
-        index = iota((n,), (1,), 0, dt.int64 if dtype is dt.int64 else dt.int32)
-        node: Node = index
+        place = iota((n,), (1,), 0, dt.int64 if dtype is dt.int64 else dt.int32)
+        node: Node = place
         if step != 1:
             node = elementwise("mul", (node, number(int(step), node.dtype)), node.dtype)
         if start != 0:
             node = elementwise("add", (node, number(int(start), node.dtype)), node.dtype)
         return cast(node, dtype)
-    index = cast(iota((n,), (1,), 0, dt.int32), dtype)
-    scaled = elementwise("mul", (index, number(float(step), dtype)), dtype)
+    place = cast(iota((n,), (1,), 0, dt.int32), dtype)
+    scaled = elementwise("mul", (place, number(float(step), dtype)), dtype)
     return elementwise("add", (scaled, number(float(start), dtype)), dtype)
 
 

@@ -12,6 +12,11 @@ from .shape import Shape, broadcast_shapes, contiguous_strides, numel
 from .tensor import Tensor
 
 _KINDS = "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {})"
+_NO_DIMS = (
+    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+    "convert a 0-dim tensor to a number"
+)
+_NO_SLICE = "slice() cannot be applied to a 0-dim tensor."
 
 
 class Advanced(NamedTuple):
@@ -30,6 +35,8 @@ def _split(x: Tensor, key: Any) -> Advanced:
         keys = list(key)
     used = sum(_consumes(k) for k in keys)
     if used > x.ndim:
+        if not x._shape and len(keys) == 1 and not isinstance(keys[0], list | tuple | Tensor):
+            raise IndexError(_NO_DIMS if _is_int(keys[0]) else _NO_SLICE)
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}")
     out, d = x, 0
     index: dict[int, Tensor] = {}
@@ -42,7 +49,7 @@ def _split(x: Tensor, key: Any) -> Advanced:
             d += x.ndim - used
         elif k is None:
             out, d = unsqueeze(out, d), d + 1
-        elif isinstance(k, bool):
+        elif _is_flag(k):  # a mask of no dimensions: a new one of one element, or of none
             out = unsqueeze(out, d)
             index[d] = x.new_tensor([0] if k else [], dtype=dt.int64)
             d += 1
@@ -67,6 +74,12 @@ def _select(select: Any, view: Tensor, d: int, k: int) -> Tensor:
     if not -n <= k < n:
         raise IndexError(f"index {k} is out of bounds for dimension {d} with size {n}")
     return select(view, d, k)
+
+
+def _is_flag(k: Any) -> bool:
+    if isinstance(k, Tensor):
+        return not k._shape and k.dtype in (dt.bool_, dt.uint8)
+    return isinstance(k, bool)
 
 
 def _is_int(k: Any) -> bool:
@@ -230,7 +243,6 @@ def _set_masked(x: Tensor, mask: Tensor, value: Any) -> None:
     wide = mask.reshape((*mask._shape, *(1,) * (x.ndim - mask.ndim)))
     if not isinstance(value, Tensor):
         value = x.new_full((), value, dtype=x.dtype)
-    x._check_writable()
     x._write(wide.where_(value.to(x.dtype), x._before_write()))
 
 
@@ -238,7 +250,7 @@ def _set_view(view: Tensor, value: Tensor) -> None:
     """Into a window; leading ones of the value are dropped, as PyTorch does."""
     while value.ndim > view.ndim and value._shape[0] == 1:
         value = value.squeeze(0)
-    view.copy_(value)
+    view.copy_(value if value._shape == view._shape else value.expand(view._shape))
 
 
 def put(a: Advanced, value: Tensor, accumulate: bool) -> None:

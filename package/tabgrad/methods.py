@@ -71,6 +71,9 @@ def inplace(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(f)
     def g(self: Tensor, *args: Any, **kw: Any) -> Tensor:
         self._check_writable()
+        for x in args:
+            if isinstance(x, Tensor):
+                self._check_overlap(x)
         y = f(self._before_write(), *args, **kw)
         if y.dtype is not self.dtype:
             check_cast(y.dtype, self.dtype)
@@ -88,7 +91,7 @@ def _moved_inplace(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
         y = f(self, *args, **kw)
         fn = y.grad_fn
         self._shape, self._strides, self._offset = y._shape, y._strides, y._offset
-        self._node, self._seen = None, -1
+        self._node = self._seen = None
         if fn is not None:
             self._grad_fn = fn
         return self

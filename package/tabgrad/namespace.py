@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import dtypes as dt
-from . import methods
+from . import indexing, methods
 from .creation import LegacyType
 from .functions import elementwise, gathering, linalg, movement, reduction, sorting
 from .tensor import LEGACY_TYPES, Tensor
@@ -24,20 +24,23 @@ def with_out(f: Callable[..., Any]) -> Callable[..., Any]:
             return f(*args, **kw)
         y = f(*args, **kw)
         if isinstance(y, tuple):
-            return type(y)(_into(o, v) for o, v in zip(out, y, strict=True))
-        return _into(out, y)
+            return type(y)(_into(f.__name__, o, v) for o, v in zip(out, y, strict=True))
+        for x in args:
+            if isinstance(x, Tensor):
+                out._check_overlap(x)
+        return _into(f.__name__, out, y)
 
     return g
 
 
-def _into(out: Tensor, y: Tensor) -> Tensor:
+def _into(name: str, out: Tensor, y: Tensor) -> Tensor:
     from .autograd import mode
     from .promotion import check_cast
 
     if mode.grad and (out.requires_grad or y.requires_grad):
         raise RuntimeError(
-            "functions with out=... arguments don't support automatic differentiation, but one of "
-            "the arguments requires grad."
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
+            "one of the arguments requires grad."
         )
     if y.dtype is not out.dtype:
         check_cast(y.dtype, out.dtype)
@@ -48,12 +51,13 @@ def _into(out: Tensor, y: Tensor) -> Tensor:
 _NO_OUT = set(
     """view reshape_as view_as expand expand_as view contiguous unbind split chunk squeeze unsqueeze
     permute transpose t movedim narrow select diagonal unfold as_strided flatten where_ equal allclose
+    detach broadcast_to
     """.split()
 )
 _MORE = {
     elementwise: "where softplus polygamma",
     movement: "cat concat concatenate stack hstack vstack dstack atleast_1d atleast_2d atleast_3d "
-    "broadcast_tensors broadcast_shapes tril_indices triu_indices",
+    "broadcast_tensors broadcast_shapes tril_indices triu_indices cartesian_prod combinations detach",
     reduction: "var_mean std_mean vector_norm",
     linalg: "tensordot multi_dot chain_matmul cdist einsum",
     sorting: "searchsorted bucketize",
@@ -80,8 +84,9 @@ def _export() -> None:
     for name in LEGACY_TYPES:
         globals()[name] = LegacyType(name)
         __all__.append(name)
-    globals()["take"] = movement.take_flat
-    __all__.append("take")
+    for name, f in {"take": movement.take_flat, "index_put": indexing.index_put}.items():
+        globals()[name] = f
+        __all__.append(name)
 
 
 _export()

@@ -8,7 +8,7 @@ from typing import Any
 
 from .dtypes import DType, bfloat16, bool_, float16
 from .shape import Shape, numel
-from .tensor import Tensor
+from .tensor import Counter, Tensor
 
 
 def unpack_bytes(data: Any, dtype: DType) -> list[Any]:
@@ -62,6 +62,7 @@ class Data(Tensor):
     def _of(x: Tensor) -> Data:
         out = object.__new__(Data)
         out.__dict__.update(x._alias().__dict__)
+        out._counter = Counter()
         return out
 
     async def __call__(self) -> Any:

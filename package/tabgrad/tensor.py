@@ -15,6 +15,7 @@ from .graph import Node, Storage, cast, leaf, view
 from .shape import (
     Shape,
     contiguous_strides,
+    extent,
     is_contiguous,
     numel,
     overlaps_itself,
@@ -41,6 +42,15 @@ class Size(tuple[int, ...]):
         return Size(tuple.__add__(self, tuple(other)))
 
 
+class Counter:
+    """Counts the writes through ``x.data``, which the history of ``x`` does not see."""
+
+    __slots__ = ("version",)
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
 class Tensor:
     """A multi-dimensional array on a device, as ``torch.Tensor``."""
 
@@ -50,8 +60,11 @@ class Tensor:
     _offset: int
     dtype: DType
     # defaults live on the class, so that making a tensor sets only what differs
-    _node: Node | None = None  # the value at _seen
-    _seen = -1
+    _node: Node | None = None  # the value of this window while the storage holds _seen
+    _seen: Node | None = None
+    _counter: Counter | None = None  # counts writes if the storage's own does not
+    _inference = False
+    _origin = ""  # of a view that a tracked write refuses: "no_grad", "Output 0 of Unbind"
     _requires_grad = False
     _grad_fn: autograd.Entry | None = None
     _output_nr = 0
@@ -87,8 +100,9 @@ class Tensor:
         x._offset = 0
         x.dtype = node.dtype
         x.storage = Storage(node, numel(shape), device)
-        x._node = node
-        x._seen = 0
+        x._node = x._seen = node
+        if autograd.mode.inference:
+            x._inference = True
         return x
 
     def _window(self, shape: Shape, strides: Shape, offset: int) -> Tensor:
@@ -97,9 +111,12 @@ class Tensor:
         x.storage = self.storage
         x._shape, x._strides, x._offset = shape, strides, offset
         x.dtype = self.dtype
-        if autograd.mode.grad or self._base is not None:
-            x._base = self if self._base is None else self._base
-            x._generation = self.storage.generation
+        x._base = self if self._base is None else self._base
+        x._generation = self.storage.generation
+        x._origin = self._origin
+        if not autograd.mode.grad:
+            x._origin = "no_grad"
+        x._inherit(self)
         return x
 
     def _alias(self) -> Tensor:
@@ -109,7 +126,15 @@ class Tensor:
         x._shape, x._strides, x._offset = self._shape, self._strides, self._offset
         x.dtype = self.dtype
         x._node, x._seen = self._node, self._seen
+        x._inherit(self)
         return x
+
+    def _inherit(self, source: Tensor) -> None:
+        """What every window on a storage shares with the one it was made of."""
+        if source._counter is not None:
+            self._counter = source._counter
+        if source._inference:
+            self._inference = True
 
     @staticmethod
     def _like(other: Tensor) -> Tensor:
@@ -118,40 +143,60 @@ class Tensor:
 
     def node(self) -> Node:
         """The value of this window now."""
-        storage = self.storage
-        if self._seen == storage.version and self._node is not None:
-            return self._node
-        node = storage.node
-        whole = self._offset == 0 and storage.nelems == numel(self._shape)
+        node = self.storage.node
+        if self._seen is node:
+            return self._node  # type: ignore[return-value]
+        self._seen = node
+        whole = self._offset == 0 and self.storage.nelems == numel(self._shape)
         if not (whole and node.shape == self._shape and is_contiguous(self._shape, self._strides)):
             node = view(node, self._shape, self._strides, self._offset)
-        self._node, self._seen = node, storage.version
+        self._node = node
         return node
 
     # --- writing --------------------------------------------------------------------------------
 
-    def _check_writable(self) -> None:
-        if self._requires_grad and autograd.mode.grad:
-            if self.is_leaf:
-                raise RuntimeError(
-                    "a leaf Variable that requires grad is being used in an in-place operation."
-                )
-            if self._base is not None and self._base._requires_grad and self._base.is_leaf:
-                raise RuntimeError(
-                    "a view of a leaf Variable that requires grad is being used in an in-place "
-                    "operation."
-                )
-        elif autograd.mode.grad and self._base is not None and self._base._requires_grad and self._base.is_leaf:
-            raise RuntimeError(
-                "a view of a leaf Variable that requires grad is being used in an in-place "
-                "operation."
-            )
+    def _check_writable(self, tracked: bool = False) -> None:
+        """Raises where PyTorch refuses an in-place op; ``tracked``: what is written has history."""
+        if autograd.mode.grad and (tracked or self.requires_grad):
+            self._check_history()
+        if self._inference and not autograd.mode.inference:
+            raise RuntimeError(_NOT_INFERENCE)
         if overlaps_itself(self._shape, self._strides):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to "
                 "a single memory location. Please clone() the tensor before performing the "
                 "operation."
             )
+
+    def _check_history(self) -> None:
+        base = self._base
+        if base is None:
+            if self._requires_grad and self._grad_fn is None:
+                raise RuntimeError(
+                    "a leaf Variable that requires grad is being used in an in-place operation."
+                )
+        elif self._origin:
+            text = _NO_GRAD_VIEW if self._origin == "no_grad" else _ONE_OF_MANY
+            raise RuntimeError(text.format(self._origin))
+        elif base._requires_grad and base.is_leaf:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation."
+            )
+
+    def _check_overlap(self, x: Any) -> None:
+        """Raises if what is read shares part of the memory that is written, but not all of it."""
+        if x.storage is not self.storage or x is self:
+            return
+        same = (self._shape, self._strides, self._offset) == (x._shape, x._strides, x._offset)
+        if not same and _dense(self) and _dense(x):
+            (low, high), (first, last) = _extent(self), _extent(x)
+            if first <= high and low <= last:
+                raise RuntimeError(
+                    "unsupported operation: some elements of the input tensor and the written-to "
+                    "tensor refer to a single memory location. Please clone() the tensor before "
+                    "performing the operation."
+                )
 
     def _before_write(self) -> Tensor:
         """This tensor's value and history now, safe from the write that follows."""
@@ -162,13 +207,14 @@ class Tensor:
 
     def _write(self, value: Tensor) -> Tensor:
         """Puts the result of an op of this shape into this window: every in-place op ends here."""
-        self._check_writable()
+        tracked = value._requires_grad and autograd.mode.grad
+        self._check_writable(tracked)
         if value._shape != self._shape:
             raise RuntimeError(
                 f"output with shape {list(self._shape)} doesn't match the broadcast shape "
                 f"{list(value._shape)}"
             )
-        if value._requires_grad and autograd.mode.grad or self._requires_grad and autograd.mode.grad:
+        if tracked or (autograd.mode.grad and self.requires_grad):
             self._write_tracked(value)
         else:
             self._put(value.node())
@@ -177,19 +223,19 @@ class Tensor:
     def _put(self, node: Node) -> None:
         """Changes the storage, outside of autograd."""
         storage = self.storage
-        if node.dtype is not storage.dtype:
-            node = cast(node, storage.dtype)
-        if not numel(self._shape):
-            storage.version += 1
-            return
-        if storage.nelems == numel(self._shape) and is_contiguous(self._shape, self._strides):
-            storage.set(node)
-            self._node = node if node.shape == self._shape else None
-            self._seen = storage.version
-            return
-        arg = (self._strides, self._offset)
-        old = storage.node
-        storage.set(Node("store", (old, node), old.shape, storage.dtype, arg))
+        if node.dtype is not self.dtype:
+            node = cast(node, self.dtype)
+        if storage.nelems != numel(self._shape) or not is_contiguous(self._shape, self._strides):
+            old = storage.node
+            if numel(self._shape):
+                arg = (self._strides, self._offset)
+                node = Node("store", (old, node), old.shape, self.dtype, arg)
+            else:
+                node = old
+        storage.set(node)
+        if self._counter is not None:
+            self._counter.version += 1
+            storage.version -= 1  # whoever reads the storage by its own name is not told
 
     def _write_tracked(self, value: Tensor) -> None:
         if value.dtype is not self.dtype:
@@ -197,10 +243,8 @@ class Tensor:
         base = self._base
         if base is None:
             self._put(value.node())
-            self._grad_fn, self._requires_grad = value.grad_fn, value._requires_grad
-            self._output_nr = value._output_nr
+            self._rebind(value)
             self._own_saved_output(value)
-            self._rebind_retained()
             return
         from .ops.functional import store
 
@@ -209,10 +253,19 @@ class Tensor:
         geometry = self._geometry_in(base)
         new = store(flat, value, geometry)
         base._put(new.node())
-        base._grad_fn, base._requires_grad, base._output_nr = new._grad_fn, True, 0
-        base.storage.generation += 1
-        base._generation = base.storage.generation
-        base._rebind_retained()
+        base._rebind(new)
+
+    def _rebind(self, value: Tensor) -> None:
+        """Takes over the history of what was written; views look their own up again."""
+        old = self._grad_fn
+        if self._retains and old is not None:
+            old.retain.pop(self._output_nr, None)  # type: ignore[union-attr]
+        self._grad_fn, self._requires_grad = value._grad_fn, value._requires_grad
+        self._output_nr = value._output_nr
+        self.storage.generation += 1
+        if self._retains:
+            self._retains = False
+            self.retain_grad()
 
     def _geometry_in(self, base: Tensor) -> tuple[Shape, Shape, int]:
         """This window over the linear numbering of its base."""
@@ -230,11 +283,6 @@ class Tensor:
         for key, saved in entry.saved.items():
             if isinstance(saved, tuple) and saved[2] and saved[0].storage is value.storage:
                 entry.saved[key] = autograd.save(self, True)
-
-    def _rebind_retained(self) -> None:
-        if self._retains:
-            self._retains = False
-            self.retain_grad()
 
     # --- autograd -------------------------------------------------------------------------------
 
@@ -281,6 +329,11 @@ class Tensor:
                     "var_no_grad = var.detach()."
                 )
             return self
+        if requires_grad and self._inference and not autograd.mode.inference:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                "allowed."
+            )
         self._requires_grad = bool(requires_grad)
         return self
 
@@ -296,7 +349,9 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return self.storage.version
+        if self._inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return (self._counter or self.storage).version
 
     def backward(
         self,
@@ -310,8 +365,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same storage, cut off from the tape."""
-        x = self._alias()
-        return x
+        return self._alias()
 
     def detach_(self) -> Tensor:
         """Cuts this tensor off from the tape."""
@@ -341,7 +395,7 @@ class Tensor:
         self.storage = value.storage
         self._shape, self._strides, self._offset = value._shape, value._strides, value._offset
         self.dtype = value.dtype
-        self._node, self._seen = None, -1
+        self._node = self._seen = None
 
     def retain_grad(self) -> None:
         """Keeps the gradient of this non-leaf in ``.grad`` too."""
@@ -471,8 +525,8 @@ class Tensor:
         return self.dtype.is_signed
 
     def is_inference(self) -> bool:
-        """Always False: tensors made in inference mode are ordinary ones here."""
-        return False
+        """True for a tensor made in inference mode."""
+        return self._inference
 
     def is_set_to(self, other: Tensor) -> bool:
         """True if both are the same window on the same storage."""
@@ -649,6 +703,34 @@ class UntypedStorage:
 
     def __hash__(self) -> int:
         return id(self._storage)
+
+
+_NOT_INFERENCE = (
+    "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone "
+    "to get a normal tensor before doing inplace update.See "
+    "https://github.com/pytorch/rfcs/pull/17 for more details."
+)
+_NO_GRAD_VIEW = (
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given "
+    "that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+    "moving both the view and the inplace either both inside the no_grad block (if you don't want "
+    "the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+)
+_ONE_OF_MANY = (
+    "{} is a view and is being modified inplace. This view is the output of a "
+    "function that returns multiple views. Such functions do not allow the output views to be "
+    "modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+
+
+def _extent(x: Tensor) -> tuple[int, int]:
+    return extent(x._shape, x._strides, x._offset)
+
+
+def _dense(x: Tensor) -> bool:
+    """True if the elements fill their stretch of memory without gaps or repeats, in any order."""
+    low, high = _extent(x)
+    return high - low + 1 == numel(x._shape) and not overlaps_itself(x._shape, x._strides)
 
 
 _LEGACY = {

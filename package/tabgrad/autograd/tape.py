@@ -25,6 +25,12 @@ _FREED = (
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
     "graph a second time or if you need to access saved tensors after calling backward."
 )
+_INFERENCE = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+    "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
+    "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
+    "`torch.inference_mode()`."
+)
 
 
 class _Mode:
@@ -214,9 +220,11 @@ class Handle:
 
 def save(x: Tensor, is_output: bool) -> Any:
     """A value a rule will need, with its version; an output is kept without its own entry."""
+    if x._inference:
+        raise RuntimeError(_INFERENCE)
     if is_output:
         x = x._alias()
-    return x, x.storage.version, is_output
+    return x, (x._counter or x.storage).version, is_output
 
 
 def unpack(saved: Any, entry: Entry) -> Any:
@@ -224,13 +232,14 @@ def unpack(saved: Any, entry: Entry) -> Any:
     if not isinstance(saved, tuple):
         return saved
     x, version, is_output = saved
-    if x.storage.version != version:
+    now = (x._counter or x.storage).version
+    if now != version:
         raise RuntimeError(
             _MODIFIED.format(
                 kind=x.type_name(),
                 shape=list(x._shape),
                 out=f", which is output 0 of {entry.name()}," if is_output else "",
-                now=x.storage.version,
+                now=now,
                 then=version,
             )
         )
@@ -425,9 +434,14 @@ def _wanted(inputs: Sequence[Any]) -> dict[Any, int]:
     for k, x in enumerate(inputs):
         if not x.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-        fn = x.grad_fn
-        wanted[id(x) if fn is None else (fn.seq, x._output_nr)] = k
+        wanted[_name(x)] = k
     return wanted
+
+
+def _name(x: Any) -> Any:
+    """What a walk knows a tensor by: a leaf's identity, or an entry and its output."""
+    fn = x.grad_fn
+    return id(x) if fn is None else (fn.seq, x._output_nr)
 
 
 def grad(
@@ -446,15 +460,15 @@ def grad(
     xs, ins = _tuple(outputs), _tuple(inputs)
     keep = create_graph if retain_graph is None else retain_graph
     starts = _starts(xs, _tuple(grad_outputs, len(xs)))
-    results = _run(starts, keep, create_graph, _wanted(ins), _accumulate)
-    if len(results) < len({id(x) for x in ins}) and not (allow_unused or materialize_grads):
-        raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. "
-            "Set allow_unused=True if this is the desired behavior."
-        )
-    first = {id(x): k for k, x in reversed([*enumerate(ins)])}
+    wanted = _wanted(ins)
+    results = _run(starts, keep, create_graph, wanted, _accumulate)
     out = []
-    for x in ins:
-        g = results.get(max(k for k, y in enumerate(ins) if y is x), results.get(first[id(x)]))
+    for k, x in enumerate(ins):
+        g = results.get(wanted[_name(x)])
+        if g is None and not (allow_unused or materialize_grads):
+            raise RuntimeError(
+                f"The differentiated Tensor at index {k} appears to not have been used in the "
+                "graph. Set allow_unused=True if this is the desired behavior."
+            )
         out.append(x.new_zeros(x._shape) if g is None and materialize_grads else g)
     return tuple(out)

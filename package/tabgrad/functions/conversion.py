@@ -8,8 +8,9 @@ from .. import autograd, dtypes as dt
 from .. import runtime
 from ..dtypes import DType
 from ..graph import cast, const
+from ..ops.functional import apply
 from ..ops.row import Row
-from ..shape import numel
+from ..shape import broadcast_shapes, numel
 from ..tensor import LEGACY_TYPES, Tensor
 
 
@@ -128,9 +129,17 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Writes another tensor's values here, broadcast, converted and moved."""
     if not isinstance(src, Tensor):
         src = self.new_tensor(src)
-    src = src.to(self.storage.device, self.dtype)
+    self._check_overlap(src)
     if src._shape != self._shape:
-        src = src.expand(self._shape)
+        shape = broadcast_shapes(self._shape, src._shape)
+        if shape != self._shape:
+            raise RuntimeError(
+                f"output with shape {list(self._shape)} doesn't match the broadcast shape "
+                f"{list(shape)}"
+            )
+    src = src.to(self.storage.device, self.dtype)
+    if src._shape != self._shape or src._requires_grad:
+        src = apply(COPY, src, shape=self._shape)
     return self._write(src)
 
 

@@ -7,33 +7,46 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import autograd, dtypes as dt
-from ..dtypes import DType
+from ..autograd.tape import mode, record
+from ..dtypes import DType, bool_
 from ..graph import Node, cast, elementwise, number
 from ..ops.elementwise import ELEMENTWISE
 from ..ops.functional import device_of
 from ..ops.row import Elementwise
-from ..promotion import fit, number_category, result_type, with_number
+from ..promotion import fit, number_category, result_type, title, with_number
+from ..shape import broadcast_shapes
 from ..tensor import Tensor
 
 _RECORDED = {name for name, row in ELEMENTWISE.items() if any(row.grads)}
+_ON_BOOLS = {"add": ELEMENTWISE["or"], "mul": ELEMENTWISE["and"]}
+# what PyTorch calls the kernels that are not there for a dtype
+_KERNEL = {
+    "floordiv": "div_floor_cpu", "pow": "pow", "floor": "floor_vml_cpu", "ceil": "ceil_vml_cpu",
+    "round": "round_vml_cpu", "trunc": "trunc_vml_cpu", "and": "bitwise_and_cpu",
+    "or": "bitwise_or_cpu", "xor": "bitwise_xor_cpu", "shl": "lshift_cpu", "shr": "rshift_cpu",
+    "not": "bitwise_not_cpu",
+}  # fmt: skip
+
+
+def _missing(name: str, dtype: DType) -> NotImplementedError:
+    kernel = _KERNEL.get(name, f"{name}_cpu")
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{title(dtype)}'")
 
 
 def _finish(row: Elementwise, srcs: tuple[Node, ...], out: DType, xs: tuple[Any, ...]) -> Tensor:
     """Makes the result and writes the tape entry."""
-    device = None
+    device, track = None, False
     for x in xs:
         if isinstance(x, Tensor):
-            d = x.storage.device
             if device is None:
-                device = d
-            elif d is not device:
+                device = x.storage.device
+            elif x.storage.device is not device:
                 device = device_of(row.name, [t for t in xs if isinstance(t, Tensor)])
+            if x._requires_grad:
+                track = True
     y = Tensor._wrap(elementwise(row.name, srcs, out), device)
-    if autograd.mode.grad and out.is_floating_point and row.name in _RECORDED:
-        for x in xs:
-            if isinstance(x, Tensor) and x._requires_grad:
-                autograd.record(row, xs, y, {})
-                break
+    if track and mode.grad and out.is_floating_point and row.name in _RECORDED:
+        record(row, xs, y, {})
     return y
 
 
@@ -41,51 +54,76 @@ def unary(name: str, x: Tensor, label: str = "") -> Tensor:
     """A row of one input; integers go to the default float where the row is floating only."""
     row = ELEMENTWISE[name]
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+        raise _not_tensor(name, x)
     dtype = x.dtype
     if dtype.compute not in row.types:
-        dtype = dt.get_default_dtype() if row.types == "fd" else dtype
-        if dtype.compute not in row.types:
-            raise NotImplementedError(f'"{name}" not implemented for \'{dtype.name.title()}\'')
+        if row.types != "fd":
+            raise _missing(name, dtype)
+        dtype = dt.get_default_dtype()
     y = _finish(row, (cast(x.node(), dtype),), dt.bool_ if row.result == "bool" else dtype, (x,))
     if label and y._grad_fn is not None:
         y._grad_fn.label = label
     return y
 
 
+def _not_tensor(name: str, x: Any, argument: str = "'input' (position 1)") -> TypeError:
+    return TypeError(f"{name}(): argument {argument} must be Tensor, not {type(x).__name__}")
+
+
 def binary(name: str, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
     """A row of two inputs, tensors or numbers, by PyTorch's promotion."""
     row = ELEMENTWISE[name]
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if dtype is None:
-            dtype = a.dtype
-            if b.dtype is not dtype:
-                dtype = result_type(a, b)
-        srcs = _joined(a, b, dtype)
-        xs: tuple[Any, ...] = (a, b)
-    elif isinstance(a, Tensor):
-        if dtype is None:
-            dtype = with_number(a.dtype, b)
-        srcs, xs = (cast(a.node(), dtype), number(fit(b, dtype), dtype)), (a, b)
+    if isinstance(a, Tensor):
+        if isinstance(b, Tensor):
+            if dtype is None:
+                dtype = a.dtype if a.dtype is b.dtype else result_type(a, b)
+            if a.storage.device is b.storage.device:
+                x, y = cast(a.node(), dtype), cast(b.node(), dtype)
+            else:
+                x, y = _joined(a, b, dtype)
+        else:
+            dtype = dtype or with_number(a.dtype, b)
+            x, y = cast(a.node(), dtype), _number(b, dtype)
     elif isinstance(b, Tensor):
-        if dtype is None:
-            dtype = with_number(b.dtype, a)
-        srcs, xs = (number(fit(a, dtype), dtype), cast(b.node(), dtype)), (a, b)
+        dtype = dtype or with_number(b.dtype, a)
+        x, y = _number(a, dtype), cast(b.node(), dtype)
     else:
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(a).__name__}")
-    return _finish(row, srcs, dt.bool_ if row.result == "bool" else dtype, xs)
+        raise _not_tensor(name, a)
+    if dtype is bool_ and "b" not in row.types:
+        if name not in _ON_BOOLS:
+            raise _missing(name, dtype)
+        row = _ON_BOOLS[name]
+    return _binary(row, a, b, elementwise(row.name, (x, y), bool_ if row.result == "bool" else dtype))
+
+
+def _binary(row: Elementwise, a: Any, b: Any, node: Node) -> Tensor:
+    """The result as a tensor: on the device of the operand that has dimensions, and on the tape."""
+    at = a if isinstance(a, Tensor) and (a._shape or not isinstance(b, Tensor)) else b
+    if not isinstance(at, Tensor):
+        at = a
+    y = Tensor._wrap(node, at.storage.device)
+    if mode.grad and node.dtype.is_floating_point and row.name in _RECORDED:
+        if (isinstance(a, Tensor) and a._requires_grad) or (isinstance(b, Tensor) and b._requires_grad):
+            record(row, (a, b), y, {})
+    return y
+
+
+def _number(x: Any, dtype: DType) -> Node:
+    """A number as an operand: a scalar slot, so that another number finds the same plan."""
+    if type(x) is not float or not dtype.is_floating_point:
+        x = fit(x, dtype)
+    return Node("number", (), (), dtype, x)
 
 
 def _joined(a: Tensor, b: Tensor, dtype: DType) -> tuple[Node, Node]:
-    """Nodes of both; a 0-d tensor of another device comes along as a number."""
+    """Nodes of operands on two devices; a 0-d tensor comes along as a number."""
     x, y = a.node(), b.node()
-    if a.storage.device is not b.storage.device:
-        if not b._shape:
-            y = number(b.item(), b.dtype)
-        elif not a._shape:
-            x = number(a.item(), a.dtype)
-        else:
-            device_of("binary", (a, b))
+    if not b._shape:
+        y = number(b.item(), b.dtype)
+    elif not a._shape:
+        x = number(a.item(), a.dtype)
+    else:
+        device_of("binary", (a, b))
     return cast(x, dtype), cast(y, dtype)
 
 
@@ -123,7 +161,7 @@ def neg(input: Tensor) -> Tensor:
 
 def abs(input: Tensor) -> Tensor:
     """Absolute value."""
-    return input.clone() if input.dtype is dt.bool_ else unary("abs", input)
+    return unary("abs", input)
 
 
 def sign(input: Tensor) -> Tensor:
@@ -143,7 +181,11 @@ def positive(input: Tensor) -> Tensor:
 
 def _rounding(name: str) -> Callable[..., Tensor]:
     def f(input: Tensor) -> Tensor:
-        return unary(name, input) if input.dtype.is_floating_point else input.clone()
+        if input.dtype.is_floating_point:
+            return unary(name, input)
+        if input.dtype is bool_:
+            raise _missing(name, bool_)
+        return input.clone()
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"Elementwise ``{name}``, as ``torch.{name}``."
@@ -155,6 +197,8 @@ floor, ceil, trunc = _rounding("floor"), _rounding("ceil"), _rounding("trunc")
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, halves to even; ``decimals`` places."""
+    if input.dtype is bool_:
+        raise _missing("round", bool_)
     if not input.dtype.is_floating_point:
         return input.clone()
     if decimals == 0:
@@ -172,39 +216,52 @@ def builtins_abs(x: Any) -> Any:
 
 def frac(input: Tensor) -> Tensor:
     """The fractional part, with the sign of the input."""
+    if not input.dtype.is_floating_point:
+        raise _missing("frac", input.dtype)
     return input - trunc(input)
 
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
 
-def _scaled(other: Any, alpha: Any) -> Any:
-    return other if alpha == 1 else other * alpha
+def _scaled(input: Any, other: Any, alpha: Any) -> Any:
+    """``alpha * other``; an alpha of a higher category than the result is refused."""
+    out = result_type(input, other)
+    if isinstance(alpha, bool) and out is not bool_:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, float) and not out.is_floating_point:
+        raise RuntimeError(
+            "For integral input tensors, argument alpha must not be a floating point number."
+        )
+    return other * (bool(alpha) if out is bool_ else alpha)
 
 
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input + alpha * other``; on bools, ``or``."""
-    if alpha != 1:
-        other = other * alpha
-    if _both_bool(input, other):
-        return binary("or", input, other)
+    if type(alpha) is not int or alpha != 1:
+        other = _scaled(input, other, alpha)
     return binary("add", input, other)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """``input - alpha * other``."""
-    if _both_bool(input, other):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-            "`logical_xor()` operator instead."
-        )
-    if _has_bool(input) or _has_bool(other):
-        if isinstance(input, bool) or isinstance(other, bool):
-            raise RuntimeError(
-                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
-                "trying to invert a mask, use the `~` or `logical_not()` operator instead."
-            )
-    return binary("sub", input, _scaled(other, alpha))
+    """``input - alpha * other``; not for bools."""
+    if _is_bool(input) or _is_bool(other):
+        raise RuntimeError(_NO_MINUS[_is_bool(input) and _is_bool(other)])
+    if type(alpha) is not int or alpha != 1:
+        other = _scaled(input, other, alpha)
+    return binary("sub", input, other)
+
+
+_NO_MINUS = (
+    "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+    "invert a mask, use the `~` or `logical_not()` operator instead.",
+    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+    "`logical_xor()` operator instead.",
+)
+
+
+def _is_bool(x: Any) -> bool:
+    return x.dtype is bool_ if isinstance(x, Tensor) else x is True or x is False
 
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -212,18 +269,8 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-def _has_bool(x: Any) -> bool:
-    return x.dtype is dt.bool_ if isinstance(x, Tensor) else isinstance(x, bool)
-
-
-def _both_bool(a: Any, b: Any) -> bool:
-    return _has_bool(a) and _has_bool(b)
-
-
 def mul(input: Any, other: Any) -> Tensor:
     """``input * other``; on bools, ``and``."""
-    if _both_bool(input, other):
-        return binary("and", input, other)
     return binary("mul", input, other)
 
 
@@ -276,6 +323,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if not isinstance(input, Tensor):
             input = exponent.new_full((), input, dtype=with_number(exponent.dtype, input))
         return binary("pow", input, exponent)
+    if input.dtype is bool_ and isinstance(exponent, bool):
+        return input.clone() if exponent else input.new_ones(input._shape)
     whole = not input.dtype.is_floating_point and number_category(exponent) < 2
     if whole and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -303,7 +352,9 @@ _POWERS: dict[Any, Callable[[Tensor], Tensor]] = {
 
 
 def square(input: Tensor) -> Tensor:
-    """``input * input``."""
+    """``input * input``; of bools, integers."""
+    if input.dtype is bool_:
+        input = input.to(dt.int64)
     return _labelled(mul(input, input), "PowBackward0")
 
 
@@ -384,6 +435,8 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 def relu(input: Tensor) -> Tensor:
     """``max(input, 0)``; the gradient at 0 is 0."""
     x = input
+    if x.dtype is bool_:
+        raise RuntimeError("Boolean inputs not supported for relu")
     y = _no_history(lambda: binary("maximum", x, 0, x.dtype))
     if not (x._requires_grad and autograd.mode.grad):
         return y
@@ -414,7 +467,22 @@ def _recorded(y: Tensor, x: Tensor, label: str, rule: Any) -> Tensor:
 
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """``input + weight * (end - input)``."""
+    for name, x in (("end", end), ("weight", weight)):
+        if isinstance(x, Tensor) and x.dtype is not input.dtype:
+            raise RuntimeError(
+                f"expected dtype {_c_name(input)} for `{name}` but got dtype {_c_name(x)}"
+            )
     return input + weight * (end - input)
+
+
+def _c_name(x: Tensor) -> str:
+    return _C_NAMES.get(x.dtype.name) or f"c10::{title(x.dtype)}"
+
+
+_C_NAMES = {
+    "float32": "float", "float64": "double", "int64": "long int", "int32": "int", "int16": "short int",
+    "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+}  # fmt: skip
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
@@ -588,8 +656,6 @@ def isclose(
 
 
 def _title(x: Tensor) -> str:
-    from ..promotion import title
-
     return title(x.dtype)
 
 
@@ -620,7 +686,7 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 def _bitwise(name: str, public: str) -> Callable[..., Tensor]:
     def f(input: Any, other: Any) -> Tensor:
         if result_type(input, other).is_floating_point:
-            raise NotImplementedError(f'"{public}_cpu" not implemented for \'Float\'')
+            raise _missing(name, result_type(input, other))
         return binary(name, input, other)
 
     f.__name__ = f.__qualname__ = public
@@ -637,7 +703,7 @@ bitwise_right_shift = _bitwise("shr", "rshift")
 def bitwise_not(input: Tensor) -> Tensor:
     """``~input``."""
     if input.dtype.is_floating_point:
-        raise NotImplementedError("\"bitwise_not_cpu\" not implemented for 'Float'")
+        raise _missing("not", input.dtype)
     return unary("not", input)
 
 
@@ -699,11 +765,12 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 def copysign(input: Tensor, other: Any) -> Tensor:
     """The magnitude of ``input`` with the sign of ``other``."""
-    minus = signbit(other) if isinstance(other, Tensor) else math.copysign(1, other) < 0
-    size = abs(input)
-    if isinstance(minus, bool):
-        return neg(size) if minus else size
-    return where(minus, neg(size), size)
+    size = abs(input if input.dtype.is_floating_point else input.to(_floating(input, other)))
+    if not isinstance(other, Tensor):
+        return neg(size) if math.copysign(1, other) < 0 else size
+    size = size.to(_floating(input, other))
+    broadcast_shapes(input._shape, other._shape)  # raises with the operands in their order
+    return where(signbit(other), neg(size), size)
 
 
 absolute, negative, arcsin, arccos, arctan = abs, neg, globals()["asin"], globals()["acos"], globals()["atan"]

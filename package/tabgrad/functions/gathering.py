@@ -14,7 +14,8 @@ from ..tensor import Tensor
 
 def _check_index(name: str, index: Tensor) -> None:
     if index.dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index")
+        both = "int32 or int64" if name == "index_select" else "int32/int64"
+        raise RuntimeError(f"{name}(): Expected dtype {both} for index")
 
 
 def _along(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     src = _source("scatter_add", input, index, src)
     if not index.numel():
         return input.clone()
-    y = _put(input, _along("scatter_add", input, dim, index), src, "add")
+    y = _put(input, _along("scatter", input, dim, index), src, "add")
     return _labelled(y, "ScatterAddBackward0")
 
 

@@ -279,12 +279,12 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     inputs, output, xs = _parse(equation, list(operands))
     terms = [_diagonals(x, s) for x, s in zip(xs, inputs, strict=True)]
     sizes: dict[str, int] = {}
-    for x, s in terms:
+    for k, (x, s) in enumerate(terms):
         for n, c in zip(x._shape, s, strict=True):
             old = sizes.get(c, 1)
             if old != n and old != 1 and n != 1:
                 raise RuntimeError(
-                    f"einsum(): subscript {c} has size {n} for operand which does not broadcast "
+                    f"einsum(): subscript {c} has size {n} for operand {k} which does not broadcast "
                     f"with previously seen size {old}"
                 )
             sizes[c] = max(old, n) if 0 not in (old, n) else 0

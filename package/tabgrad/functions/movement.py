@@ -261,9 +261,9 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, other._shape)
 
 
-def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, *size: Any, shape: Any = None) -> Tensor:
     """``expand`` to a shape."""
-    return expand(input, tuple(shape))
+    return expand(input, *(size if shape is None else (tuple(shape),)))
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -299,7 +299,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     for n, k in zip(shape, times, strict=True):
         split += [1, n]
         wide += [k, n]
-    out = contiguous(expand(reshape(input, split), wide))
+    out = clone(expand(reshape(input, split), wide))
     return reshape(out, tuple(n * k for n, k in zip(shape, times, strict=True)))
 
 
@@ -404,7 +404,15 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     d = wrap_dim(dim, input.ndim)
     if not input._shape:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
-    return tuple(apply_view(SELECT, input, dim=d, index=i) for i in range(input._shape[d]))
+    out = [apply_view(SELECT, input, dim=d, index=i) for i in range(input._shape[d])]
+    return _many(out, "Unbind")
+
+
+def _many(views: list[Tensor], name: str) -> tuple[Tensor, ...]:
+    """Views made by one call: none of them may be written to where history is kept."""
+    for i, x in enumerate(views):
+        x._origin = x._origin or f"Output {i} of {name}"
+    return tuple(views)
 
 
 def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -427,7 +435,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     for s in sizes:
         out.append(slice_dim(input, d, start, 1, s))
         start += s
-    return tuple(out)
+    return _many(out, "Split")
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -703,11 +711,35 @@ class _Cat:
         )
 
 
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All combinations of the elements of 1-d tensors, one per row."""
+    from ..creation import meshgrid
+
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([reshape(x, -1) for x in meshgrid(*tensors, indexing="ij")], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of ``r`` elements of a 1-d tensor, one per row."""
+    import itertools
+
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = [list(c) for c in choose(range(input._shape[0]), r)]
+    index = input.new_tensor(rows, dtype=dt.int64).reshape(len(rows), r)
+    return reshape(take(input, index.to(dt.int32)), index._shape)
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same storage, cut off from the tape."""
+    return input.detach()
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along a dimension; other sizes must agree."""
     xs = list(tensors)
     if not xs:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     dim = dim if axis is None else axis
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor):

@@ -214,8 +214,8 @@ def _arg(input: Tensor, kind: str, dim: int | None, keepdim: bool) -> Tensor:
     if input.dtype is dt.bool_:
         raise NotImplementedError(f"\"arg{kind}_cpu\" not implemented for 'Bool'")
     x = input.detach()
-    if not x.numel() and (dim is None or not x._shape[wrap_dim(dim, x.ndim)]):
-        raise IndexError(f"arg{kind}(): Expected reduction dim to have non-zero size.")
+    if not x.numel():
+        _check_arg(f"arg{kind}", x, dim)
     if dim is None:
         out = _arg_last(x.reshape(-1), kind)
         return out.reshape((1,) * input.ndim) if keepdim else out
@@ -224,6 +224,16 @@ def _arg(input: Tensor, kind: str, dim: int | None, keepdim: bool) -> Tensor:
     d = wrap_dim(dim, x.ndim)
     out = _arg_last(x.movedim(d, -1), kind)
     return out.unsqueeze(d) if keepdim else out
+
+
+def _check_arg(name: str, x: Tensor, dim: int | None) -> None:
+    if dim is None:
+        raise IndexError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
+        )
+    d = wrap_dim(dim, x.ndim)
+    if not x._shape[d]:
+        raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
 def _arg_last(x: Tensor, kind: str) -> Tensor:

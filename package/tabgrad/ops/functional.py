@@ -162,8 +162,10 @@ def _grad_prod(g: Any, x: Any, out: Any, dims: Shape, keepdim: bool) -> Any:
     kept = tuple(d for d in range(x.ndim) if d not in dims)
     order = kept + dims
     rows = tuple(x._shape[d] for d in kept)
-    flat = x.permute(order).reshape((*rows, -1))
-    n = flat._shape[-1]
+    n = numel(tuple(x._shape[d] for d in dims))
+    flat = x.permute(order).reshape((*rows, n))
+    if not x.numel():
+        return x.new_zeros(x._shape)
     one = flat.new_ones((*rows, 1))
     left = one if n == 1 else _cat_last(one, flat.narrow(-1, 0, n - 1)).cumprod(-1)
     right = one if n == 1 else (
