@@ -535,11 +535,11 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """A number that is equal for tensors that begin at the same element of one storage."""
-        return (id(self.storage) << 4) + self._offset * self.dtype.itemsize
+        return self.untyped_storage().data_ptr() + self._offset * self.dtype.itemsize
 
     def untyped_storage(self) -> UntypedStorage:
         """The memory behind this tensor."""
-        return UntypedStorage(self.storage)
+        return UntypedStorage(getattr(self.storage, "source", self.storage))
 
     def _is_view(self) -> bool:
         return self._base is not None

@@ -42,6 +42,6 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(f".{_LATER[name]}", __name__), name)
         globals()[name] = found  # also over the submodule of the same name
         return found
-    if name == "function":
-        return import_module(".function", __name__)
+    if name in ("function", "functional"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'tabgrad.autograd' has no attribute '{name}'")

@@ -50,18 +50,11 @@ VIEW = ViewRow("view", _view_geometry, lambda g, shape: g.reshape(shape))
 def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     """The same elements under another shape, sharing storage; -1 is inferred."""
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dt.DType)):
-        return _view_dtype(input, dtype or shape[0])
+        from .bits import view_dtype
+
+        return view_dtype(input, dtype or shape[0])
     size = infer_size(_ints(shape), input.numel())
     return apply_view(VIEW, input, size=size)
-
-
-def _view_dtype(x: Tensor, dtype: dt.DType) -> Tensor:
-    if dtype is x.dtype:
-        return view(x, x._shape)
-    raise NotImplementedError(
-        f"view({dtype}): reinterpreting the bytes of {x.dtype} is not possible on a device; use "
-        ".to(dtype) to convert, or frombuffer on host bytes"
-    )
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
