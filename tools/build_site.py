@@ -1,5 +1,5 @@
-"""Assemble the site in .cache/site: the pages, Pyodide with our wheel in its lock, and the
-JavaScript that the script tag loads. Plain static hosting can serve the folder as it is.
+"""Assemble the site in .cache/site: the pages, Pyodide with our wheel in its lock, the JavaScript
+that the script tag loads, and JupyterLite. Plain static hosting can serve the folder as it is.
 
     python tools/build_site.py [--out FOLDER]
 """
@@ -8,42 +8,44 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
+from lite import front_end, kernel_wheels, link
 from project import CACHE, DIST, ROOT, SITE, main, step
 from pyodide_lock import add_wheel
 from wheel import build_wheel
 
-
-def link(source: str, target: str) -> None:
-    """A hard link where the file system allows: Pyodide's wheels need not lie on disk twice."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+# Kept in the repository for those who build, not for visitors.
+NOT_SERVED = shutil.ignore_patterns("reference", "notebooks", "__pycache__")
 
 
 def build_site(out: Path) -> None:
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
         new = Path(tmp) / "site"
-        if (ROOT / "site").is_dir():
-            shutil.copytree(ROOT / "site", new)
+        shutil.copytree(ROOT / "site", new, ignore=NOT_SERVED)
+        shutil.copytree(ROOT / "web", new / "web")
         shutil.copytree(DIST, new / "pyodide", copy_function=link)
-        if (ROOT / "web").is_dir():
-            shutil.copytree(ROOT / "web", new / "web")
-        wheel = build_wheel(new / "pyodide")
-        # Another file in its place: the old one is a link to the lock of every other page.
-        lock_file = new / "pyodide" / "pyodide-lock.json"
-        lock = json.loads(lock_file.read_text())
-        lock_file.unlink()
-        add_wheel(lock, wheel)
-        lock_file.write_text(json.dumps(lock, indent=1))
+        complete_lock(new / "pyodide")
+        notebooks = sorted((ROOT / "site" / "notebooks").glob("*.ipynb"))
+        data = [ROOT / "site" / "data" / name for name in ("digits.bin", "digits.json")]
+        shutil.copytree(front_end([*notebooks, *data]), new / "lite", copy_function=link)
         shutil.rmtree(out, ignore_errors=True)
         new.rename(out)
+
+
+def complete_lock(pyodide: Path) -> None:
+    """Put our wheel and those of the notebook kernel beside Pyodide's, and into its lock."""
+    lock_file = pyodide / "pyodide-lock.json"
+    lock = json.loads(lock_file.read_text())
+    for wheel in kernel_wheels():
+        link(str(wheel), str(pyodide / wheel.name))
+        add_wheel(lock, wheel)
+    add_wheel(lock, build_wheel(pyodide))
+    lock_file.unlink()  # another file in its place: the old one is a link to every other site's
+    lock_file.write_text(json.dumps(lock, indent=1))
 
 
 def site() -> None:
