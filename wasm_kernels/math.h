@@ -124,9 +124,12 @@ FN float expm1_near_zero(float r) {  // exp(r) - 1 for |r| <= ln2/2
 
 FN float two_to(int32_t n) { return float_of((n + 127) << 23); }  // -127 < n < 128
 
-FN float clamp_f(float x, float lo, float hi) {  // lets nan through
-  x = x < lo ? lo : x;
-  return x > hi ? hi : x;
+// Lets nan through. The last line is not idle: the compiler makes f32x4.pmax and pmin of the
+// comparisons, and V8 gives the bound where their first operand is nan.
+FN float clamp_f(float x, float lo, float hi) {
+  float y = x < lo ? lo : x;
+  y = y > hi ? hi : y;
+  return x == x ? y : x;
 }
 
 FN float scale(float y, int32_t n) {  // y * 2^n in two steps: denormals and overflow come out right
