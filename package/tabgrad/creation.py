@@ -298,6 +298,8 @@ def full(
             else dt.int64 if isinstance(fill_value, int) else None
         )  # fmt: skip
     dtype, made = _place(dtype, device)
+    if isinstance(fill_value, float) and math.isfinite(fill_value) and not dtype.is_floating_point:
+        fill_value = bool(fill_value) if dtype is dt.bool_ else int(fill_value)
     node = number(fit_on(fill_value, dtype, made), dtype, sizes(size))
     return _finish(node, made, requires_grad, out)
 
@@ -310,12 +312,14 @@ def _filled(value: int, size: tuple[Any, ...], kw: dict[str, Any]) -> Tensor:
     dtype, made = _place(kw.pop("dtype", None), kw.pop("device", None))
     if kw:
         raise TypeError(f"zeros() got an unexpected keyword argument '{next(iter(kw))}'")
-    shape = sizes(size if isinstance(size, tuple) else (size,))
-    return _finish(const(value, dtype, shape), made, requires_grad, out)
+    size = size if isinstance(size, tuple) else (size,)
+    return _finish(const(value, dtype, sizes(size)), made, requires_grad, out)
 
 
 def zeros(*size: Any, **kw: Any) -> Tensor:
     """Zeros: ``zeros(2, 3)`` or ``zeros((2, 3), dtype=…, device=…)``."""
+    if any(n < 0 for n in size if type(n) is int):
+        raise RuntimeError("zeros: Dimension size must be non-negative.")
     return _filled(0, size, kw)
 
 
@@ -358,7 +362,7 @@ def full_like(input: Tensor, fill_value: Any, **kw: Any) -> Tensor:
 
 def new_zeros(self: Tensor, *size: Any, **kw: Any) -> Tensor:
     """Zeros of this tensor's dtype and device."""
-    return zeros(*size, **_like(self, kw))
+    return _filled(0, size, _like(self, kw))
 
 
 def new_ones(self: Tensor, *size: Any, **kw: Any) -> Tensor:
@@ -538,7 +542,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         for k, x in enumerate(xs)
     ]
     if swap:
-        out = [y.transpose(0, 1) for y in out]
         out[0], out[1] = out[1], out[0]
     return tuple(out)
 

@@ -19,6 +19,9 @@ _NO_DIMS = (
 _NO_SLICE = "slice() cannot be applied to a 0-dim tensor."
 
 
+_PARTS = (list, tuple, slice, type(...), type(None), Tensor)
+
+
 class Advanced(NamedTuple):
     """Index tensors over dimensions of a view: ``index[d]`` or None."""
 
@@ -31,8 +34,8 @@ def _split(x: Tensor, key: Any) -> Advanced:
     from .functions.movement import select, slice_dim, unsqueeze
 
     keys = list(key) if isinstance(key, tuple) else [key]
-    if isinstance(key, list) and any(isinstance(k, slice | type(...) | type(None)) for k in key):
-        keys = list(key)
+    if isinstance(key, list) and len(key) < 32 and any(isinstance(k, _PARTS) for k in key):
+        keys = list(key)  # a list that can be no index of its own is taken for a tuple
     used = sum(_consumes(k) for k in keys)
     if used > x.ndim:
         if not x._shape and len(keys) == 1 and not isinstance(keys[0], list | tuple | Tensor):
@@ -41,7 +44,9 @@ def _split(x: Tensor, key: Any) -> Advanced:
     out, d = x, 0
     index: dict[int, Tensor] = {}
     seen_dots = False
-    for k in keys:
+    for place, k in enumerate(keys):
+        if isinstance(k, Tensor) and not k._shape and k.dtype in _INTEGERS:
+            k = int(k.item())  # as PyTorch: a number, hence a view
         if k is Ellipsis:
             if seen_dots:
                 raise IndexError("an index can only have a single ellipsis ('...')")
@@ -61,7 +66,7 @@ def _split(x: Tensor, key: Any) -> Advanced:
                 out = slice_dim(out, d, min(start, n), step, length)
             d += 1
         elif _is_int(k):
-            out = _select(select, out, d, int(k))
+            out = _select(select, out, d, int(k), place)
         else:
             for t in _tensors(out, d, k):
                 index[d] = t
@@ -69,10 +74,13 @@ def _split(x: Tensor, key: Any) -> Advanced:
     return Advanced(out, [index.get(i) for i in range(out.ndim)] if index else [])
 
 
-def _select(select: Any, view: Tensor, d: int, k: int) -> Tensor:
+_INTEGERS = (dt.int64, dt.int32, dt.int16, dt.int8)
+
+
+def _select(select: Any, view: Tensor, d: int, k: int, place: int) -> Tensor:
     n = view._shape[d]
     if not -n <= k < n:
-        raise IndexError(f"index {k} is out of bounds for dimension {d} with size {n}")
+        raise IndexError(f"index {k} is out of bounds for dimension {place} with size {n}")
     return select(view, d, k)
 
 
@@ -126,6 +134,8 @@ def _tensors(view: Tensor, d: int, k: Any) -> list[Tensor]:
     if not isinstance(k, Tensor):
         if isinstance(k, str | dict | float) or not hasattr(k, "__len__"):
             raise IndexError(_KINDS.format(type(k).__name__))
+        if isinstance(k, list | tuple | range):
+            _check_listed(view, d, k)
         k = tensor(
             list(k) if isinstance(k, tuple | range) else k,
             dtype=None if len(k) else dt.int64,
@@ -144,6 +154,16 @@ def _tensors(view: Tensor, d: int, k: Any) -> list[Tensor]:
     if k.storage.device is not view.storage.device:
         k = k.to(view.device)
     return [k]
+
+
+def _check_listed(view: Tensor, d: int, k: Any) -> None:
+    """Positions that are known on the host are checked there, so that the error names them."""
+    if d >= view.ndim:
+        return
+    n = view._shape[d]
+    for i in k:
+        if type(i) is int and not -n <= i < n:
+            raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
 
 
 def _lead(a: Advanced) -> tuple[Shape, Shape, Shape, list[int]]:

@@ -75,6 +75,11 @@ def inplace(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
             if isinstance(x, Tensor):
                 self._check_overlap(x)
         y = f(self._before_write(), *args, **kw)
+        if y._shape != self._shape:
+            raise RuntimeError(
+                f"output with shape {list(self._shape)} doesn't match the broadcast shape "
+                f"{list(y._shape)}"
+            )
         if y.dtype is not self.dtype:
             check_cast(y.dtype, self.dtype)
         return self._write(y)
@@ -92,6 +97,7 @@ def _moved_inplace(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
         fn = y.grad_fn
         self._shape, self._strides, self._offset = y._shape, y._strides, y._offset
         self._node = self._seen = None
+        (self._counter or self.storage).version += 1
         if fn is not None:
             self._grad_fn = fn
         return self

@@ -46,14 +46,14 @@ def broadcast_shapes(a: Shape, b: Shape) -> Shape:
     n = max(len(a), len(b))
     xs, ys = (1,) * (n - len(a)) + a, (1,) * (n - len(b)) + b
     out = []
-    for i, (x, y) in enumerate(zip(xs, ys, strict=True)):
+    for i, (x, y) in reversed([*enumerate(zip(xs, ys, strict=True))]):  # PyTorch names the last
         if x != y and x != 1 and y != 1:
             raise RuntimeError(
                 f"The size of tensor a ({x}) must match the size of tensor b ({y}) "
                 f"at non-singleton dimension {i}"
             )
         out.append(y if x == 1 else x)
-    return tuple(out)
+    return tuple(reversed(out))
 
 
 def broadcast_strides(shape: Shape, strides: Shape, to: Shape) -> Shape:

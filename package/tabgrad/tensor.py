@@ -111,7 +111,7 @@ class Tensor:
         x.storage = self.storage
         x._shape, x._strides, x._offset = shape, strides, offset
         x.dtype = self.dtype
-        x._base = self if self._base is None else self._base
+        x._base = self if self._base is None or self._own_leaf() else self._base
         x._generation = self.storage.generation
         x._origin = self._origin
         if not autograd.mode.grad:
@@ -128,6 +128,10 @@ class Tensor:
         x._node, x._seen = self._node, self._seen
         x._inherit(self)
         return x
+
+    def _own_leaf(self) -> bool:
+        """A view that was made a leaf: its history begins here, not at its base."""
+        return self._requires_grad and self._grad_fn is None
 
     def _inherit(self, source: Tensor) -> None:
         """What every window on a storage shares with the one it was made of."""
@@ -161,7 +165,9 @@ class Tensor:
             self._check_history()
         if self._inference and not autograd.mode.inference:
             raise RuntimeError(_NOT_INFERENCE)
-        if overlaps_itself(self._shape, self._strides):
+        if 0 in self._strides and any(
+            s == 0 and n > 1 for s, n in zip(self._strides, self._shape, strict=True)
+        ):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to "
                 "a single memory location. Please clone() the tensor before performing the "
@@ -178,7 +184,7 @@ class Tensor:
         elif self._origin:
             text = _NO_GRAD_VIEW if self._origin == "no_grad" else _ONE_OF_MANY
             raise RuntimeError(text.format(self._origin))
-        elif base._requires_grad and base.is_leaf:
+        elif self._own_leaf() or (base._requires_grad and base.is_leaf):
             raise RuntimeError(
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
@@ -242,6 +248,8 @@ class Tensor:
             value = value.to(self.dtype)
         base = self._base
         if base is None:
+            if not value._requires_grad:
+                value = self._forgotten(value)
             self._put(value.node())
             self._rebind(value)
             self._own_saved_output(value)
@@ -254,6 +262,14 @@ class Tensor:
         new = store(flat, value, geometry)
         base._put(new.node())
         base._rebind(new)
+
+    def _forgotten(self, value: Tensor) -> Tensor:
+        """A value without history over one that has some: it stays on the tape, with gradient 0."""
+        from .ops.functional import FILL
+
+        out = Tensor._like(value)
+        autograd.record(FILL, (self._before_write(),), out, {})
+        return out
 
     def _rebind(self, value: Tensor) -> None:
         """Takes over the history of what was written; views look their own up again."""
@@ -371,7 +387,11 @@ class Tensor:
         """Cuts this tensor off from the tape."""
         if self._base is not None:
             raise RuntimeError(
-                "Can't detach views in-place. Use detach() instead."
+                "Can't detach views in-place. Use detach() instead. If you are using "
+                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
+                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
+                "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
+                "function in torch/optim/optimizer.py as a reference."
             )
         self._grad_fn, self._requires_grad, self._output_nr = None, False, 0
         return self
@@ -540,6 +560,12 @@ class Tensor:
     def untyped_storage(self) -> UntypedStorage:
         """The memory behind this tensor."""
         return UntypedStorage(getattr(self.storage, "source", self.storage))
+
+    def as_subclass(self, cls: Any) -> Any:
+        """The same tensor as an object of a subclass."""
+        out = self.view_as(self)
+        out.__class__ = cls
+        return out
 
     def _is_view(self) -> bool:
         return self._base is not None

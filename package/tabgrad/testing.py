@@ -39,7 +39,7 @@ def assert_close(
     """
     if (rtol is None) != (atol is None):
         raise ValueError(
-            "Both 'rtol' and 'atol' must be either specified or unspecified, but got "
+            "Both 'rtol' and 'atol' must be either specified or omitted, but got "
             f"no {'rtol' if rtol is None else 'atol'}."
         )
     checks = {"device": check_device, "dtype": check_dtype, "stride": check_stride}
@@ -61,6 +61,12 @@ def _difference(a: Any, b: Any, tol: Any, equal_nan: bool, checks: dict[str, boo
         return _items(pairs, tol, equal_nan, checks)
     if a is None and b is None:
         return ""
+    if isinstance(a, bool) and isinstance(b, bool):
+        return "" if a == b else f"Booleans mismatch: {a} is not {b}"
+    if isinstance(a, Tensor) != isinstance(b, Tensor):
+        raise TypeError(
+            f"No comparison pair was able to handle inputs of type {type(a)} and {type(b)}."
+        )
     if isinstance(a, bool | int | float) and isinstance(b, bool | int | float):
         return _numbers(a, b, tol, equal_nan)
     return _tensors(_tensor(a), _tensor(b), tol, equal_nan, checks)
@@ -116,12 +122,7 @@ def _numbers(a: Any, b: Any, tol: Any, equal_nan: bool) -> str:
     rtol, atol = _limits(kinds, tol)
     if not _far(a, b, rtol, atol, equal_nan):
         return ""
-    head = "Scalars are not close!" if rtol or atol else "Scalars are not equal!"
-    allowed = [f" (up to {t} allowed)" if rtol or atol else "" for t in (atol, rtol)]
-    return (
-        f"{head}\n\nExpected {b} but got {a}.\nAbsolute difference: {abs(a - b)}{allowed[0]}\n"
-        f"Relative difference: {_relative(a, b)}{allowed[1]}"
-    )
+    return _scalar("close" if rtol or atol else "equal", a, b, rtol, atol)
 
 
 def _tensors(a: Tensor, b: Tensor, tol: Any, equal_nan: bool, checks: dict[str, bool]) -> str:
@@ -140,15 +141,14 @@ def _tensors(a: Tensor, b: Tensor, tol: Any, equal_nan: bool, checks: dict[str, 
         return ""
     word = "close" if rtol or atol else "equal"
     if not a._shape:
-        kind = f"Tensor-likes are not {word}!" if False else f"Scalars are not {word}!"
-        return _scalar(kind, xs[0], ys[0], rtol, atol)
+        return _scalar(word, xs[0], ys[0], rtol, atol)
     return f"Tensor-likes are not {word}!\n\n" + _greatest(a, xs, ys, off, rtol, atol)
 
 
-def _scalar(head: str, x: Any, y: Any, rtol: float, atol: float) -> str:
+def _scalar(word: str, x: Any, y: Any, rtol: float, atol: float) -> str:
     allowed = [f" (up to {t} allowed)" if rtol or atol else "" for t in (atol, rtol)]
     return (
-        f"{head}\n\nExpected {y} but got {x}.\nAbsolute difference: {abs(x - y)}{allowed[0]}\n"
+        f"Scalars are not {word}!\n\nExpected {y} but got {x}.\nAbsolute difference: {abs(x - y)}{allowed[0]}\n"
         f"Relative difference: {_relative(x, y)}{allowed[1]}"
     )
 

@@ -60,6 +60,10 @@ class _CustomEntry(autograd.Entry):
     def name(self) -> str:
         return f"{self.cls.__name__}Backward"
 
+    def release(self) -> None:
+        if self.ctx._saved:
+            self.saved = None
+
     def backward(self, grads: list[Any]) -> list[Any]:
         ctx = self.ctx
         if self.saved is None:

@@ -196,8 +196,9 @@ class Entry:
         return out
 
     def release(self) -> None:
-        """Drops what was saved: a second walk raises."""
-        self.saved = None
+        """Drops what was saved: a second walk raises, unless nothing was."""
+        if self.saved:
+            self.saved = None
 
 
 class Handle:

@@ -165,8 +165,11 @@ def abs(input: Tensor) -> Tensor:
 
 
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1."""
-    return input.clone() if input.dtype is dt.bool_ else unary("sign", input)
+    """-1, 0 or 1; 0 of nan."""
+    if input.dtype is bool_:
+        return input.clone()
+    y = unary("sign", input)
+    return where(isnan(input), 0.0, y) if input.dtype.is_floating_point else y
 
 
 def sgn(input: Tensor) -> Tensor:
@@ -394,6 +397,10 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     dtype = result_type(*[x for x in (input, min, max) if x is not None])
+    if dtype is bool_ and not (isinstance(min, Tensor) and max is None):
+        bound = "_min" if max is None else "_max" if min is None else ""
+        kind = "" if isinstance(max, Tensor) else "_scalar"
+        raise NotImplementedError(f"\"clamp{bound}{kind}_cpu\" not implemented for 'Bool'")
     y = input if input.dtype is dtype else input.to(dtype)
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         y = y if min is None else maximum(y, min)
@@ -496,7 +503,11 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     if not result_type(tensor1, tensor2).is_floating_point:
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future  release "
-            "addcdiv will perform a true division of tensor1 and tensor2."
+            "addcdiv will perform a true division of tensor1 and tensor2. The historic addcdiv "
+            "behavior can be implemented as (input + value * torch.trunc(tensor1 / tensor2))"
+            ".to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for "
+            "float inputs. The future addcdiv behavior is just the latter implementation: (input + "
+            "value * tensor1 / tensor2), for all dtypes."
         )
     ratio = tensor1 / tensor2
     return input + (ratio if value == 1 else ratio * value)
@@ -540,8 +551,29 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     if n == 0:
         return unary("digamma", input)
     if n == 1:
-        return unary("trigamma", input)
-    raise NotImplementedError("polygamma: n = 0 (digamma) and n = 1 (trigamma) are there")
+        y = unary("trigamma", input)
+        if mode.grad and input._requires_grad:
+            record(TRIGAMMA, (input,), y, {})
+        return y
+    if n == 2:
+        return _tetragamma(input)
+    raise NotImplementedError("polygamma: n = 0 (digamma), 1 and 2 are there")
+
+
+def _tetragamma(x: Tensor) -> Tensor:
+    """ψ'': the recurrence up to where the asymptotic series holds, and reflection below 1/2."""
+    low = x < 0.5
+    z = where(low, 1 - x, x)
+    total = x.new_zeros(())
+    for _ in range(8):
+        total, z = total - 2 / z**3, z + 1
+    r = 1 / (z * z)
+    series = -r - r / z - r * r / 2 + r**3 / 6 - r**4 / 6 + 0.3 * r**5
+    reflected = 2 * math.pi**3 * unary("cos", x * math.pi) / unary("sin", x * math.pi) ** 3
+    return total + series - where(low, reflected, x.new_zeros(()))
+
+
+TRIGAMMA = _Rule("polygamma", lambda g, x: g * polygamma(2, x))
 
 
 def deg2rad(input: Tensor) -> Tensor:
@@ -733,19 +765,15 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """``value`` where the mask holds."""
     if mask.dtype is not dt.bool_:
         raise RuntimeError(
-            f"masked_fill_ only supports boolean masks, but got mask with dtype {_title(mask)}"
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {_c_name(mask)}"
         )
     if isinstance(value, Tensor):
         if value._shape:
             raise RuntimeError(
-                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.ndim} dimension(s)."
             )
         value = value.to(input.dtype)
-    elif number_category(value) > 1 and not input.dtype.is_floating_point:
-        raise RuntimeError(
-            f"value cannot be converted to type {input.dtype.name} without overflow"
-        )
     else:
         value = fit(value, input.dtype)
         return _labelled(_masked_number(input, mask, value), "MaskedFillBackward0")

@@ -277,7 +277,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     inputs, output, xs = _parse(equation, list(operands))
-    terms = [_diagonals(x, s) for x, s in zip(xs, inputs, strict=True)]
+    terms = [_diagonals(k, x, s) for k, (x, s) in enumerate(zip(xs, inputs, strict=True))]
     sizes: dict[str, int] = {}
     for k, (x, s) in enumerate(terms):
         for n, c in zip(x._shape, s, strict=True):
@@ -342,11 +342,16 @@ def _parse(equation: Any, xs: list[Tensor]) -> tuple[list[str], str, list[Tensor
     return inputs, output, xs
 
 
-def _diagonals(x: Tensor, s: str) -> tuple[Tensor, str]:
+def _diagonals(k: int, x: Tensor, s: str) -> tuple[Tensor, str]:
     """Repeated letters of one operand become a diagonal."""
     while len(set(s)) < len(s):
         c = next(c for c in s if s.count(c) > 1)
         i, j = s.index(c), s.rindex(c)
+        if x._shape[i] != x._shape[j]:
+            raise RuntimeError(
+                f"einsum(): subscript {c} is repeated for operand {k} but the sizes don't match, "
+                f"{x._shape[j]} != {x._shape[i]}"
+            )
         x = x.diagonal(0, i, j)
         s = "".join(d for k, d in enumerate(s) if k not in (i, j)) + c
     return x, s

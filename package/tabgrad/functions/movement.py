@@ -91,8 +91,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension."""
-    return reshape(input, -1)
+    """All elements in one dimension, in row-major order."""
+    return reshape(contiguous(input), -1)
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
@@ -175,10 +175,10 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 swapaxes = swapdims = transpose
 
 
-def t(input: Tensor) -> Tensor:
+def t(input: Tensor, name: str = "t") -> Tensor:
     """A matrix transposed."""
     if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+        raise RuntimeError(f"{name}() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
     return apply_view(T, input, dims=(1, 0) if input.ndim == 2 else tuple(range(input.ndim)))
 
 
@@ -230,7 +230,7 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
             f"the tensor ({input.ndim})"
         )
     out = list(want)
-    for i, n in enumerate(want):
+    for i, n in reversed([*enumerate(want)]):
         have = input._shape[i - pad] if i >= pad else 1
         if n == -1:
             if i < pad:
@@ -410,6 +410,8 @@ def _many(views: list[Tensor], name: str) -> tuple[Tensor, ...]:
 
 def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces of a size, or of the given sizes."""
+    if not input._shape:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = wrap_dim(dim, input.ndim)
     n = input._shape[d]
     if isinstance(split_size_or_sections, int):
@@ -438,6 +440,8 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views of equal size, the last perhaps smaller."""
+    if not input._shape:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     d = wrap_dim(dim, input.ndim)
@@ -785,7 +789,10 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 f"entry 0 and {list(x._shape)} at entry {i}"
             )
     d = wrap_dim(dim, xs[0].ndim + 1)
-    return cat([unsqueeze(x, d) for x in xs], d)
+    out = cat([unsqueeze(x, d) for x in xs], d)
+    if out._grad_fn is not None:
+        out._grad_fn.label = "StackBackward0"
+    return out
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:

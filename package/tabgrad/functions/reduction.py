@@ -91,12 +91,37 @@ def var(
         dim, unbiased = None, dim
     if correction is None:
         correction = 0 if unbiased is False else 1
-    x = _float_only("var", input, None)
+    return _spread("var", input, dim, keepdim, correction)
+
+
+def _spread(name: str, input: Tensor, dim: Any, keepdim: bool, correction: int) -> Tensor:
+    """Variance or its root, with the gradient of both in closed form."""
+    x = _float_only(name, input, None)
     dims = wrap_dims(dim, x.ndim)
-    n = numel(tuple(x._shape[d] for d in dims))
+    dof = numel(tuple(x._shape[d] for d in dims)) - correction
+    with autograd.no_grad():
+        centred = x - mean(x, dims or None, keepdim=True)
+        y = sum(centred * centred, dims or None, keepdim) / max_(dof, 0)
+        y = y.sqrt() if name == "std" else y
+    if autograd.mode.grad and x._requires_grad:
+        whole = dim is None or not x._shape
+        kw = {"dims": dims, "keepdim": keepdim, "dof": dof, "whole": whole}
+        autograd.record(VAR if name == "var" else STD, (x,), y, kw)
+    return y
+
+
+def _grad_var(g: Tensor, x: Tensor, dims: Shape, keepdim: bool, dof: int, whole: bool) -> Tensor:
+    g = ops._spread(g, x._shape, dims, keepdim)
     centred = x - mean(x, dims or None, keepdim=True)
-    y = sum(centred * centred, dims or None, keepdim)
-    return label(y / max_(n - correction, 0) if n > correction else y * math.nan, "VarBackward0")
+    if dof <= 0 and whole:
+        return g * (centred == 0).where_(x.new_full((), math.nan), x.new_full((), math.inf))
+    return g * centred * (2 / dof if dof else math.inf)
+
+
+def _grad_std(
+    g: Tensor, x: Tensor, out: Tensor, dims: Shape, keepdim: bool, dof: int, whole: bool
+) -> Tensor:
+    return _grad_var((g / (out * 2)).masked_fill(out == 0, 0.0), x, dims, keepdim, dof, whole)
 
 
 def max_(a: Any, b: Any) -> Any:
@@ -113,8 +138,11 @@ def std(
     correction: int | None = None,
 ) -> Tensor:
     """Standard deviation, by ``n - correction``."""
-    y = var(input, dim, unbiased, keepdim, correction=correction).sqrt()
-    return label(y, "StdBackward0")
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    return _spread("std", input, dim, keepdim, correction)
 
 
 def var_mean(input: Tensor, dim: Any = None, **kw: Any) -> tuple[Tensor, Tensor]:
@@ -434,6 +462,8 @@ def _no_node(*_: Any) -> Node:
     raise TypeError("a composition makes no node of its own")
 
 
+VAR = Row("var", "x", _no_node, {"x": _grad_var})
+STD = Row("std", "x", _no_node, {"x": _grad_std})
 # compositions whose own rule needs only the result
 SOFTMAX = Row("softmax", "x", _no_node, {"x": _grad_softmax})
 LOG_SOFTMAX = Row("log_softmax", "x", _no_node, {

@@ -91,6 +91,8 @@ def _store_node(base: Node, value: Node, geometry: Geometry) -> Node:
     return Node("store", (base, value), base.shape, base.dtype, (geometry[1], geometry[2]))
 
 
+# a number written over a value with history
+FILL = Row("fill", "x", lambda x: x, {"x": lambda g: g.new_zeros(g._shape)})
 STORE = Row("store", "base value", _store_node, {
     "base": lambda g, geometry: store(g, g.new_zeros(geometry[0]), geometry),
     "value": lambda g, geometry: window(g, geometry),
