@@ -93,7 +93,7 @@ function decode(words, at, kernels) {
   }
   if (op === COPY) {
     const slots = [words[at], words[at + 1]];
-    return [{ ...command, slots, words: none, bytes: words[at + 2] }, at + 3];
+    return [{ ...command, slots, words: none, bytes: words[at + 2] >>> 0 }, at + 3];
   }
   if (op !== ALLOC && op !== FREE) throw new Error(`unknown opcode ${op} at word ${at - 1}`);
   return [{ ...command, slots: [words[at]], words: none }, at + 1];

@@ -3,7 +3,7 @@
 | level | prints |
 |---|---|
 | 1 | devices, and every plan that is built |
-| 2 | time of every run, per kernel where the device can tell |
+| 2 | time of every run, and of each of its kernels |
 | 3 | the kernels of a plan, and why each was cut off |
 | 4 | instructions and kernel text |
 
@@ -27,6 +27,12 @@ class _Debug:
         """Prints at this rung and above."""
         if self.level >= level:
             print(text)
+
+    def ran(self, device: Any, seconds: float) -> None:
+        """A plan that was just run (or, on the GPU, handed over)."""
+        print(f"run {device}: {seconds * 1e3:.3f} ms")
+        for name, ms in device.timings():
+            print(f"  {ms:9.3f} ms  {name}")
 
     def plan(self, device: Any, graph: Any, what: Any) -> None:
         """A plan that was just made."""

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from .errors import OutOfMemoryError
 from .graph import Node
 from .ir import Launch, Structured
 from .schedule import Schedule
@@ -112,7 +113,7 @@ def words(
         for k in live.alloc[i]:
             put(ALLOC, k)
         if isinstance(step, Structured) and step.op == "copy":
-            put(COPY, *step.operands, slot_bytes(schedule.slots[step.operands[0]]))
+            put(COPY, *step.operands, _unsigned(slot_bytes(schedule.slots[step.operands[0]])))
         elif step is not None:
             for run in lower(step):
                 kernel = kernels.setdefault(run.kernel, len(kernels))
@@ -120,5 +121,14 @@ def words(
                     len(run.words), *run.words)  # fmt: skip
         for k in live.free[i]:
             put(FREE, k)
-    sizes = [slot_bytes(s) for s in schedule.slots]
+    sizes = [_unsigned(slot_bytes(s)) for s in schedule.slots]
     return array("i", [*head, *sizes, count, *body]), list(kernels)
+
+
+def _unsigned(nbytes: int) -> int:
+    """A size as the int32 word that JavaScript reads as unsigned."""
+    if nbytes >= 1 << 32:
+        raise OutOfMemoryError(
+            f"a tensor of {nbytes / (1 << 30):.2f} GiB: a browser's device holds less than 4 GiB"
+        )
+    return nbytes if nbytes < 1 << 31 else nbytes - (1 << 32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 from weakref import ref
 
@@ -136,6 +137,10 @@ class Device:
         """Device bytes of so many elements."""
         return dtype.itemsize * nelems
 
+    def timings(self) -> list[tuple[str, float]]:
+        """Kernel and milliseconds of the dispatches since the last call, where it can be told."""
+        return []
+
     # what all share
 
     def upload(self, data: Any, dtype: DType, nelems: int) -> Buffer:
@@ -173,7 +178,10 @@ class Device:
             counters["plan_hits"] += 1
         counters["flushes"] += 1
         compiled, what = found
+        start = time.perf_counter()
         handles = self.run(compiled, [n.buffer for n in graph.leaves], graph.numbers)
+        if debug.level >= 2:
+            debug.ran(self, time.perf_counter() - start)
         made: dict[int, Buffer] = {}
         for k, handle in enumerate(handles):
             slot = what.slots[what.n_leaf + k]
@@ -234,7 +242,11 @@ class NumpyDevice(Device):
 
     def run(self, compiled: Any, leaves: list[Buffer], numbers: list[Node]) -> list[Any]:
         counters["dispatches"] += compiled.launches
+        self.last = compiled
         return compiled.run([b.handle for b in leaves], [n.arg for n in numbers])
+
+    def timings(self) -> list[tuple[str, float]]:
+        return self.last.times
 
     def _check_status(self) -> None:
         from .backends import numpy_math

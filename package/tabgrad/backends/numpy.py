@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class Plan:
         self.schedule = schedule
         self.free = liveness(schedule).free
         self.launches = len(schedule.steps)
+        self.times: list[tuple[str, float]] = []  # of the last run: step and milliseconds
 
     def run(self, leaves: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
         """Arrays of the results from arrays of the leaves."""
@@ -45,15 +47,22 @@ class Plan:
         for k in range(n, len(self.schedule.slots)):
             slot = self.schedule.slots[k]
             slots[k] = np.empty(slot.nelems, _STORED[slot.dtype])
+        self.times.clear()
         with np.errstate(all="ignore"):
             for i, step in enumerate(self.schedule.steps):
+                start = time.perf_counter()
                 if isinstance(step, Fused):
                     _fused(step, [slots[k] for k in step.operands], numbers)
                 else:
                     _STRUCTURED[step.op](step, *[slots[k] for k in step.operands])
+                self.times.append((_name(step), (time.perf_counter() - start) * 1e3))
                 for k in self.free[i]:
                     del slots[k]
         return [slots[n + k] for k in range(self.schedule.n_out)]
+
+
+def _name(step: Any) -> str:
+    return step.op if isinstance(step, Structured) else "fused"
 
 
 def upload(data: Any, dtype: DType) -> Any:

@@ -216,6 +216,14 @@ class PageDevice(Device):
             self.copies.check((number,))
         return await self.handle.read_async(number, size * count, dtype.code, size * start)
 
+    def timings(self) -> list[tuple[str, float]]:
+        """Measured from the second run at DEBUG=2 on; on the GPU only where the page can wait."""
+        if not bridge.can_wait():
+            return []
+        found: list[tuple[str, float]] = bridge.wait(self.handle.timings())
+        self.handle.profile(True)
+        return found
+
     def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> _Plan:
         self.last_plan += 1
         words, texts = plans.words(
