@@ -7,6 +7,7 @@ safetensors file. A file is hostile until checked: every number is bounded befor
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -57,11 +58,12 @@ def header_length(first: bytes, size: int | None = None) -> int:
 
 def parse_header(text: bytes, size: int | None = None) -> Header:
     """The checked content of a JSON header; ``size`` is the file's, if known."""
+    _check_depth(text)
     try:
         raw = json.loads(text.decode("utf-8"), object_pairs_hook=_no_repeats)
     except SafetensorError:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SafetensorError(f"the header is not valid JSON: {error}") from None
     if not isinstance(raw, dict):
         raise SafetensorError("the header is not a JSON object")
@@ -84,6 +86,19 @@ def parse_header(text: bytes, size: int | None = None) -> Header:
             f"header describes {end}"
         )
     return Header(entries, metadata, end)
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.S)
+_DEEPEST = 3  # file → tensor → shape
+
+
+def _check_depth(text: bytes) -> None:
+    """The parser recurses, and in a page a deep header would end the interpreter."""
+    depth = 0
+    for bracket in re.findall(rb"[][{}]", _STRING.sub(b"", text)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > _DEEPEST:
+            raise SafetensorError("the header is not valid JSON of this format: nested too deeply")
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
