@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import tabgrad as tg
+from gpu import Case, Gpu
 from tabgrad.backends import numpy as numpy_backend
 from tabgrad.backends import numpy_math, webgpu, wgsl
 from tabgrad.ir import Fused, Instr, Structured
-
-from gpu import Case, Gpu
 
 dt = sys.modules["tabgrad.dtypes"]
 F = tg.nn.functional
@@ -134,9 +132,11 @@ def reductions() -> Any:
     x, w = tg.randn(33, 70), tg.randn(5, 6, 7)
     n = (tg.randn(40, 50) * 20).to(tg.int32)
     return [
-        x.sum(), x.sum(0), x.mean(1), x.max(1).values, x.min(), x.argmax(1), w.sum((0, 2)), w.sum(1),
+        x.sum(), x.sum(0), x.mean(1), x.max(1).values, x.min(), x.argmax(1),
+        w.sum((0, 2)), w.sum(1),
         x.var(1), x.softmax(1), x.log_softmax(0), n.sum(1), n.max(0).values, (n > 3).any(1),
-        (n > -90).all(), w.prod(2), x.logsumexp(1), tg.randn(3, 5000).sum(1), tg.randn(5000, 3).sum(0),
+        (n > -90).all(), w.prod(2), x.logsumexp(1),
+        tg.randn(3, 5000).sum(1), tg.randn(5000, 3).sum(0),
         tg.randn(100000).sum(), tg.randn(300, 8).sum(1), tg.randn(2, 3000).softmax(1), x.norm(),
         tg.randn(4000, 40).mean(0), n.to(tg.int64).sum(),
     ]  # fmt: skip
@@ -165,7 +165,8 @@ def indexing() -> Any:
 def products() -> Any:
     a, b, c = tg.randn(65, 33), tg.randn(33, 70), tg.randn(3, 1, 17, 9)
     return [
-        a @ b, b.t() @ a.t(), c @ tg.randn(4, 9, 5), tg.randn(100, 8) @ tg.randn(8), a[::2] @ b[:, 3:],
+        a @ b, b.t() @ a.t(), c @ tg.randn(4, 9, 5), tg.randn(100, 8) @ tg.randn(8),
+        a[::2] @ b[:, 3:],
         a.relu() @ b + 1, tg.randn(2, 130) @ tg.randn(130, 3),
     ]  # fmt: skip
 
@@ -213,3 +214,162 @@ def test_program(
     for check in recorder.checks:
         check.verify()
     assert recorder.checks
+
+
+# --- what programs do not reach -------------------------------------------------------------------
+
+
+def test_files_compile_untouched(tmp_path: Path) -> None:
+    gpu = Gpu()
+    files = sorted((Path(__file__).parents[2] / "kernels_wgsl").glob("*.wgsl"))
+    for file in files:
+        gpu.text(file.read_text())
+    gpu.run(tmp_path)
+    assert files
+
+
+def test_substitution_is_strict() -> None:
+    text = wgsl.source("copy")
+    assert "const N: u32 = 7u;" in wgsl.substitute(text, {"N": 7})
+    with pytest.raises(KeyError, match="0 constants named M"):
+        wgsl.substitute(text, {"M": 7})
+    with pytest.raises(KeyError, match="no section combine"):
+        wgsl.section(text, "combine")
+
+
+def pointwise(op: str, type_: str, result: str, args: list[Any]) -> tuple[Fused, list[Any]]:
+    """A kernel that applies one op to arrays."""
+    by_type = {"f": dt.float32, "i": dt.int32, "l": dt.int64, "b": dt.bool_}
+    loads = [Instr("load", type_, (), (k, (1,), 0), 0, 0) for k in range(len(args))]
+    n = len(args)
+    instrs = (*loads, Instr(op, result, tuple(range(n)), None, 0, 0),
+              Instr("store", result, (n,), (n, None, 0), 0, 0))  # fmt: skip
+    out = np.zeros(args[0].size, np.float32 if result == "f" else np.int32)
+    dtypes = (by_type[type_],) * n + (by_type[result],)
+    sizes = tuple(a.size for a in (*args, out))
+    step = Fused((out.size,), (), instrs, tuple(range(n + 1)), dtypes, sizes, (n,), "")
+    return step, [*args, out]
+
+
+SPECIAL = np.array(
+    [0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, 1e-20, 1e20, 3.4e38, -3.4e38, 88.7, 88.8, -87, -103,
+     -104, 100, math.inf, -math.inf, math.nan], np.float32
+)  # fmt: skip
+# op → (float64 definition, range, units in the last place)
+ACCURATE: dict[str, tuple[Callable[[Any], Any], float, float, float]] = {
+    "exp": (np.exp, -87, 89, 2), "exp2": (np.exp2, -125, 128, 2), "expm1": (np.expm1, -20, 88, 3),
+    "log": (np.log, 1e-3, 1e3, 2), "log2": (np.log2, 0.1, 20, 3), "log10": (np.log10, 0.1, 20, 3),
+    "log1p": (np.log1p, -1, 5, 3), "sin": (np.sin, -1e5, 1e5, 4), "cos": (np.cos, -1e5, 1e5, 4),
+    "tan": (np.tan, -300, 300, 5), "asin": (np.arcsin, -1, 1, 3), "acos": (np.arccos, -1, 1, 3),
+    "atan": (np.arctan, -20, 20, 3), "sinh": (np.sinh, -89, 89, 4), "cosh": (np.cosh, -89, 89, 4),
+    "tanh": (np.tanh, -10, 10, 3), "asinh": (np.arcsinh, -9, 9, 4), "acosh": (np.arccosh, 1, 9, 4),
+    "atanh": (np.arctanh, -1, 1, 4), "sqrt": (np.sqrt, 0, 1e9, 2),
+    "erf": (np.vectorize(math.erf), -5, 5, 3), "erfc": (np.vectorize(math.erfc), -4, 9, 5),
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), -80, 80, 4),
+    "lgamma": (np.vectorize(numpy_math._lgamma), 3, 1e4, 8),
+}  # fmt: skip
+
+
+def test_accuracy(tmp_path: Path, _quiet: Any) -> None:
+    rng = np.random.default_rng(0)
+    gpu, jobs = Gpu(), []
+    for op, (f, low, high, ulps) in ACCURATE.items():
+        x = np.concatenate([rng.uniform(low, high, 4000).astype(np.float32), SPECIAL])
+        jobs.append((op, f, (x,), ulps, gpu.add(*pointwise(op, "f", "f", [x]))))
+    a, b = (m.reshape(-1) for m in np.meshgrid(SPECIAL, SPECIAL))
+    bits = rng.integers(0, 1 << 32, (2, 4000), dtype=np.uint32)
+    bits = np.where(bits & 0x7F800000, bits, bits | 0x3F800000).view(np.float32)
+    x, y = np.concatenate([a, bits[0]]), np.concatenate([b, bits[1]])
+    for op, f in [("pow", np.power), ("fmod", np.fmod), ("atan2", np.arctan2),
+                  ("maximum", np.maximum), ("minimum", np.minimum)]:  # fmt: skip
+        jobs.append((op, f, (x, y), 4, gpu.add(*pointwise(op, "f", "f", [x, y]))))
+    gpu.run(tmp_path)
+    for op, f, args, ulps, case in jobs:
+        want = np.asarray(f(*[v.astype(np.float64) for v in args]), np.float64)
+        got, rounded = case.outs[-1], want.astype(np.float32)
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(rounded), op)
+        finite = np.isfinite(rounded)
+        np.testing.assert_array_equal(got[~finite], rounded[~finite], op)
+        error = np.abs(got[finite] - want[finite])
+        error[error < 2.4e-38] = 0  # results below the normal numbers may be flushed to zero
+        worst = error / np.spacing(np.maximum(np.abs(rounded[finite]), np.float32(1.2e-38)))
+        assert worst.max() <= ulps, (op, worst.max(), [v[finite][worst.argmax()] for v in args])
+
+
+EDGES = np.array([0, 1, -1, 2, -7, 46340, 46341, -46341, 2**31 - 1, -(2**31), 123456789], np.int32)
+
+
+def test_integers(tmp_path: Path, _quiet: Any) -> None:
+    a, b = (m.reshape(-1) for m in np.meshgrid(EDGES, EDGES))
+    wide = a.astype(np.int64), b.astype(np.int64)
+    gpu, jobs = Gpu(), []
+    for op in ("floordiv", "truncdiv", "remainder", "fmod", "shl", "shr", "pow", "xor"):
+        f = numpy_backend._EXPRESSIONS[op]
+        shift = np.where(op in ("shl", "shr", "pow"), b & 63, b).astype(np.int32)
+        jobs.append((op, f(a, shift), gpu.add(*pointwise(op, "i", "i", [a, shift]))))
+    gpu_l = [
+        (op, f, gpu.add(*pointwise(op, "l", "l", [a[k : k + 1], b[k : k + 1]])), k)
+        for op, f in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply))
+        for k in range(0, a.size, 3)
+    ]
+    gpu.run(tmp_path)
+    for op, want, case in jobs:
+        np.testing.assert_array_equal(case.outs[-1], want.astype(np.int32), op)
+    for op, f, case, k in gpu_l:
+        want = int(f(wide[0][k], wide[1][k]))
+        assert case.status == (not -(2**31) <= want < 2**31), (op, a[k], b[k])
+        assert case.status or case.outs[-1][0] == want
+
+
+def test_index_reports(tmp_path: Path) -> None:
+    at = np.array([0, 4, -5, 5, -6], np.int32)
+    instrs = (Instr("load", "l", (), (0, (1,), 0), 0, 0), Instr("index", "l", (0,), (5, 82), 0, 0),
+              Instr("store", "l", (1,), (1, None, 0), 0, 0))  # fmt: skip
+    gpu = Gpu()
+    cases = [
+        gpu.add(
+            Fused((n,), (), instrs, (0, 1), (dt.int64,) * 2, (n, n), (1,), ""), [at[:n], at[:n]]
+        )
+        for n in (3, 5)
+    ]
+    gpu.run(tmp_path)
+    assert [c.status for c in cases] == [0, 82]
+    assert cases[1].outs[1].tolist() == [0, 4, 0, 0, 0]
+
+
+def test_empty_inner_gives_the_neutral_element(tmp_path: Path) -> None:
+    gpu, cases = Gpu(), []
+    for kind in ("sum", "prod", "max", "min"):
+        instrs = (Instr("load", "f", (), (0, (0, 1), 0), 1, 0),
+                  Instr("reduce", "f", (0,), kind, 0, 0),
+                  Instr("store", "f", (1,), (1, None, 0), 0, 1))  # fmt: skip
+        step = Fused((3,), (0,), instrs, (0, 1), (dt.float32,) * 2, (1, 3), (1,), "")
+        cases.append(gpu.add(step, [np.zeros(1, np.float32), np.ones(3, np.float32)]))
+    gpu.run(tmp_path)
+    got = [c.outs[1].tolist() for c in cases]
+    assert got == [[v] * 3 for v in (0.0, 1.0, -math.inf, math.inf)]
+
+
+@SOFTWARE
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 64), (2, 65), (2, 1024), (2, 3001)])
+def test_sort_is_stable(shape: tuple[int, int], software: bool, tmp_path: Path) -> None:
+    keys = np.random.default_rng(0).integers(-50, 50, shape).astype(np.int32)
+    step = Structured("sort", shape, (0, 1), (dt.int32,) * 2, (keys.size,) * 2)
+    gpu = Gpu()
+    case = gpu.add(step, [keys, np.zeros_like(keys)], software=software)
+    gpu.run(tmp_path)
+    want = np.argsort(keys, 1, kind="stable")
+    np.testing.assert_array_equal(case.outs[1].reshape(shape), want)
+
+
+@SOFTWARE
+def test_long_sums_are_accurate(software: bool, tmp_path: Path) -> None:
+    n = 1 << 20
+    x = np.random.default_rng(0).random(n, np.float32)
+    instrs = (Instr("load", "f", (), (0, (1,), 0), 1, 0), Instr("reduce", "f", (0,), "sum", 0, 0),
+              Instr("store", "f", (1,), (1, None, 0), 0, 1))  # fmt: skip
+    gpu = Gpu()
+    step = Fused((), (n,), instrs, (0, 1), (dt.float32,) * 2, (n, 1), (1,), "")
+    case = gpu.add(step, [x, np.zeros(1, np.float32)], software=software)
+    gpu.run(tmp_path)
+    assert abs(case.outs[1][0] / x.astype(np.float64).sum() - 1) < 3e-7

@@ -32,9 +32,7 @@ def lower(step: Fused | Structured, limits: Limits = Limits()) -> list[Launch]: 
     return _STRUCTURED[step.op](step, limits)
 
 
-def _launch(
-    step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: int = 0
-) -> Launch:
+def _launch(step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: int = 0) -> Launch:
     grid = min(x, _MOST), min(y, _MOST), min(z, _MOST)
     return Launch(text, step.operands, (), grid, flags)
 
@@ -43,7 +41,7 @@ def _tiles(n: int, size: int) -> int:
     return -(-n // size)
 
 
-# --- matrix products and convolutions ---------------------------------------------------------------
+# --- matrix products and convolutions -------------------------------------------------------------
 
 
 def _matmul(step: Structured, limits: Limits) -> list[Launch]:
@@ -131,7 +129,7 @@ def _conv_weight_direct(step: Structured, names: dict[str, int]) -> list[Launch]
     return [_launch(step, text, _tiles(taps, 64), _tiles(og, 8), groups)]
 
 
-# --- scan, sort, scatter, copy ------------------------------------------------------------------------
+# --- scan, sort, scatter, copy --------------------------------------------------------------------
 
 
 def _combining(text: str, kind: str, dtype: DType) -> tuple[str, int]:
@@ -158,6 +156,9 @@ def _scan(step: Structured, limits: Limits) -> list[Launch]:
 
 def _sort(step: Structured, limits: Limits) -> list[Launch]:
     rows, n = step.arg
+    if n <= (2048 if limits.software else 64):
+        text = substitute(source("sort_rank"), {"ROWS": rows, "N": n})
+        return [_launch(step, text, _tiles(rows * n, 64))]
     whole = 1 << max(n - 1, 1).bit_length()  # the next power of two
     block = min(whole, _BLOCK)
     values = {"ROWS": rows, "N": n, "BLOCK": block}

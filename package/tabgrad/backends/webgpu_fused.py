@@ -73,7 +73,7 @@ def _storage(dtype: DType) -> str:
     return "f32" if dtype is float32 else "i32"
 
 
-# --- expressions ------------------------------------------------------------------------------------
+# --- expressions ----------------------------------------------------------------------------------
 
 
 def number(value: Any, type_: str) -> str:
@@ -135,7 +135,7 @@ def apply(op: str, type_: str, args: list[str]) -> str:
     return re.sub(r"\b[abc]\b", lambda m: names[m[0]], text)
 
 
-# --- a kernel in the making ---------------------------------------------------------------------------
+# --- a kernel in the making -----------------------------------------------------------------------
 
 
 class _Scope:
@@ -268,7 +268,7 @@ class _Kernel:
         return f"select(0, 1, {value})" if self.step.dtypes[operand] is bool_ else value
 
 
-# --- pure elementwise kernels ---------------------------------------------------------------------------
+# --- pure elementwise kernels ---------------------------------------------------------------------
 
 
 class _Elementwise(_Kernel):
@@ -330,9 +330,7 @@ class _Elementwise(_Kernel):
                 self.load(scope, k, instr)
             else:
                 for lane in range(1 if self.same[k] else self.lanes):
-                    scope.put(
-                        f"let {self.name(k, lane)} = {self.expression(scope, instr, lane)};"
-                    )
+                    scope.put(f"let {self.name(k, lane)} = {self.expression(scope, instr, lane)};")
         lines = "\n".join(scope.lines)
         return (
             f"@compute @workgroup_size({_GROUP})\n"
@@ -376,7 +374,7 @@ class _Elementwise(_Kernel):
             scope.put(f"let v{k}_{lane} = {value};")
 
     def store(self, scope: _Scope, k: int, instr: Instr) -> None:
-        operand, strides, offset = instr.arg
+        operand = instr.arg[0]
         values = [self.name(instr.srcs[0], lane) for lane in range(self.lanes)]
         if self.step.dtypes[operand] in _PACKED:
             self.store_packed(scope, instr, values)
@@ -406,7 +404,7 @@ class _Elementwise(_Kernel):
             scope.put(f"b{operand}[(i >> 1u) + {word}u] = {low} | {top};")
 
 
-# --- kernels with reductions ------------------------------------------------------------------------------
+# --- kernels with reductions ----------------------------------------------------------------------
 
 
 class _Rows(_Kernel):
@@ -591,7 +589,7 @@ class _Rows(_Kernel):
         parts = {k: (TYPES[i.type], n) for k, i in enumerate(self.instrs) if i.op == "reduce"}
         if self.wide == 1:
             parts = {}
-        parts.update({k: ("u32", self.tall) for k in self.paired})
+        parts |= dict.fromkeys(self.paired, ("u32", self.tall))
         return "".join(
             f"var<workgroup> share{k}: array<{type_}, {n}>;\n" for k, (type_, n) in parts.items()
         )

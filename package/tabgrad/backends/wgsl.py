@@ -43,13 +43,13 @@ def source(name: str) -> str:
 def substitute(text: str, values: dict[str, Any]) -> str:
     """Gives ``const NAME: type = value;`` lines their values; each name must be there once."""
     for name, value in values.items():
-        if isinstance(value, bool):
-            value = "true" if value else "false"
         line = re.compile(rf"^(const {name}: (\w+) = )[^;]*;", re.M)
-        suffix = "u" if re.search(rf"^const {name}: u32", text, re.M) else ""
-        text, n = line.subn(lambda m, v=value, s=suffix: f"{m[1]}{v}{s};", text)
-        if n != 1:
-            raise KeyError(f"the kernel has {n} constants named {name}")
+        found = line.findall(text)
+        if len(found) != 1:
+            raise KeyError(f"the kernel has {len(found)} constants named {name}")
+        start, type_ = found[0]
+        word = str(value).lower() if type_ == "bool" else f"{value}u"
+        text = line.sub(f"{start}{word};", text)
     return text
 
 
