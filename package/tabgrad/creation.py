@@ -61,7 +61,7 @@ def _is_scalar_tensor(x: Any) -> bool:
     return isinstance(x, Tensor) and not x._shape
 
 
-# --- from data --------------------------------------------------------------------------------------
+# --- from data ----------------------------------------------------------------------------------
 
 
 def tensor(
@@ -137,7 +137,9 @@ def _flatten(data: Any, depth: int, shape: list[int], flat: list[Any]) -> None:
         data = data.tolist()
     if not isinstance(data, list | tuple | range):
         if len(shape) != depth:
-            raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got a number)")
+            raise ValueError(
+                f"expected sequence of length {shape[depth]} at dim {depth} (got a number)"
+            )
         if not isinstance(data, int | float | Tensor):
             raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
         flat.append(data)
@@ -221,7 +223,7 @@ def _from_array(data: Any, dtype: DType | None, device: Any, requires_grad: bool
         with np.errstate(all="ignore"):
             a, own = a.astype(want.numpy_name), want
     device.check_dtype(own)
-    raw = np.ascontiguousarray(a)
+    raw: Any = np.ascontiguousarray(a)
     node = upload(memoryview(raw.reshape(-1)).cast("B") if raw.size else b"", a.shape, own, device)
     return _finish(cast(node, want), device, requires_grad)
 
@@ -272,7 +274,7 @@ def frombuffer(
     return _finish(node, device, requires_grad)
 
 
-# --- filled -----------------------------------------------------------------------------------------
+# --- filled -------------------------------------------------------------------------------------
 
 
 def full(
@@ -388,7 +390,7 @@ def scalar_tensor(s: Any, **kw: Any) -> Tensor:
     return full((), s, **{"dtype": dt.get_default_dtype(), **kw})
 
 
-# --- ranges -----------------------------------------------------------------------------------------
+# --- ranges -------------------------------------------------------------------------------------
 
 
 def arange(
@@ -532,7 +534,9 @@ class LegacyType:
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """Coordinates of the grid of 1-d tensors; ``indexing`` "ij" (default) or "xy"."""
-    xs = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    xs = (
+        tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    )
     swap = indexing == "xy" and len(xs) > 1
     if swap:
         xs = (xs[1], xs[0], *xs[2:])

@@ -11,9 +11,13 @@ from .ops import functional as ops
 from .shape import Shape, broadcast_shapes, contiguous_strides, numel
 from .tensor import Tensor
 
-_KINDS = "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {})"
+_KINDS = (
+    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+    "indices (got {})"
+)
 _NO_DIMS = (
-    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+    "to "
     "convert a 0-dim tensor to a number"
 )
 _NO_SLICE = "slice() cannot be applied to a 0-dim tensor."
@@ -23,10 +27,10 @@ _PARTS = (list, tuple, slice, type(...), type(None), Tensor)
 
 
 class Advanced(NamedTuple):
-    """Index tensors over dimensions of a view: ``index[d]`` or None."""
+    """Index tensors over dimensions of a view: ``at[d]`` or None."""
 
     view: Tensor
-    index: list[Tensor | None]
+    at: list[Tensor | None]
 
 
 def _split(x: Tensor, key: Any) -> Advanced:
@@ -38,7 +42,7 @@ def _split(x: Tensor, key: Any) -> Advanced:
         keys = list(key)  # a list that can be no index of its own is taken for a tuple
     used = sum(_consumes(k) for k in keys)
     if used > x.ndim:
-        if not x._shape and len(keys) == 1 and not isinstance(keys[0], list | tuple | Tensor):
+        if not x._shape and not isinstance(key, list | tuple | Tensor):
             raise IndexError(_NO_DIMS if _is_int(keys[0]) else _NO_SLICE)
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}")
     out, d = x, 0
@@ -118,14 +122,15 @@ def _consumes(k: Any) -> int:
         return 0
     if isinstance(k, Tensor) and k.dtype in (dt.bool_, dt.uint8):
         return k.ndim
-    if isinstance(k, list | tuple) or hasattr(k, "__array__") and not isinstance(k, Tensor):
-        depth, inner = 0, k
+    if isinstance(k, list | tuple) or (hasattr(k, "__array__") and not isinstance(k, Tensor)):
+        depth = 0
+        inner: Any = k
         while isinstance(inner, list | tuple) and inner:
             depth, inner = depth + 1, inner[0]
         if isinstance(inner, bool):
             return depth
         if hasattr(k, "dtype") and str(k.dtype) == "bool":
-            return len(k.shape)
+            return len(inner.shape)
     return 1
 
 
@@ -168,16 +173,17 @@ def _check_listed(view: Tensor, d: int, k: Any) -> None:
 
 def _lead(a: Advanced) -> tuple[Shape, Shape, Shape, list[int]]:
     """Shapes before, of and after the index tensors, and the dimensions they cover."""
-    dims = [d for d, t in enumerate(a.index) if t is not None]
+    dims = [d for d, t in enumerate(a.at) if t is not None]
     shape: Shape = ()
     for d in dims:
-        t: Any = a.index[d]
+        t: Any = a.at[d]
         try:
             shape = broadcast_shapes(shape, t._shape)
         except RuntimeError:
-            shapes = ", ".join(str(list(a.index[k]._shape)) for k in dims)  # type: ignore[union-attr]
+            shapes = ", ".join(str(list(a.at[k]._shape)) for k in dims)  # type: ignore[union-attr]
             raise IndexError(
-                f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+                "shape mismatch: indexing tensors could not be broadcast together with shapes "
+                f"{shapes}"
             ) from None
     together = dims == list(range(dims[0], dims[-1] + 1))
     rest = [d for d in range(a.view.ndim) if d not in dims]
@@ -198,7 +204,7 @@ def positions(a: Advanced) -> Tensor:
     full = (*before, *shape, *after)
     out: Node = iota(full, tuple(strides), 0, dt.int32)
     for d in dims:
-        t: Any = a.index[d]
+        t: Any = a.at[d]
         size = a.view._shape[d]
         if not size and numel(full):
             raise IndexError(f"index is out of bounds for dimension {d} with size 0")
@@ -213,7 +219,7 @@ def positions(a: Advanced) -> Tensor:
 def getitem(x: Tensor, key: Any) -> Tensor:
     """``x[key]``: a view for ints, slices, None and ``...``; a copy with index tensors."""
     a = _split(x, key)
-    if not a.index:
+    if not a.at:
         return a.view if a.view is not x else x._window_of_all()
     _check_static(a)
     y = ops.take(a.view, positions(a))
@@ -234,12 +240,14 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         return
     a = _split(x, key)
     if not isinstance(value, Tensor):
-        value = x.new_tensor(value, dtype=x.dtype) if not _is_number(value) else (
-            x.new_full((), value, dtype=x.dtype)
+        value = (
+            x.new_tensor(value, dtype=x.dtype)
+            if not _is_number(value)
+            else (x.new_full((), value, dtype=x.dtype))
         )
     if value.storage.device is not x.storage.device:
         value = value.to(x.device)
-    if not a.index:
+    if not a.at:
         _set_view(a.view, value)
         return
     _check_static(a)
@@ -287,16 +295,13 @@ def put(a: Advanced, value: Tensor, accumulate: bool) -> None:
             f"shape mismatch: value tensor of shape {list(value._shape)} cannot be broadcast to "
             f"indexing result of shape {list(at._shape)}"
         ) from None
-    a.view._check_writable()
     old = a.view._before_write()
     mode = "add" if accumulate else "set"
     new = ops.scatter(old.reshape(-1), at.reshape(-1), value.reshape(-1), mode)
-    a.view._write(new.reshape(a.view._shape))
+    a.view._write(new.reshape(a.view._shape), repeats=True)
 
 
-def index_put_(
-    self: Tensor, indices: Any, values: Tensor, accumulate: bool = False
-) -> Tensor:
+def index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """Puts (or adds) values at index tensors, in place."""
     put(_split(self, tuple(indices)), values, accumulate)
     return self
@@ -322,8 +327,6 @@ def relative_geometry(x: Tensor, base: Tensor) -> tuple[Shape, Shape, int]:
         offset += (rest // s) * basis[d]
         rest %= s
     for n, s in zip(x._shape, x._strides, strict=True):
-        d = next((d for d in order if s and s % base._strides[d] == 0), None)
-        strides.append(0 if d is None or n == 1 else s // base._strides[d] * basis[d])
+        k = next((k for k in order if s and s % base._strides[k] == 0), None)
+        strides.append(0 if k is None or n == 1 else s // base._strides[k] * basis[k])
     return x._shape, tuple(strides), offset
-
-

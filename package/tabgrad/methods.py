@@ -32,8 +32,9 @@ erfc erfinv lgamma digamma reciprocal
 """
 _MOVEMENT = """
 view reshape view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose swapaxes
-swapdims t movedim moveaxis expand expand_as broadcast_to repeat tile repeat_interleave narrow select
-unbind split split_with_sizes chunk tensor_split hsplit vsplit diagonal diag diag_embed unfold
+swapdims t movedim moveaxis expand expand_as broadcast_to repeat tile repeat_interleave
+narrow select unbind split split_with_sizes chunk tensor_split hsplit vsplit diagonal diag
+diag_embed unfold
 as_strided clone contiguous flip fliplr flipud rot90 roll tril triu
 """
 _REDUCTION = """
@@ -45,8 +46,8 @@ _LINALG = """
 mm bmm matmul mv dot inner outer ger addmm addmv addr baddbmm matrix_power cross kron
 """
 _GATHERING = """
-gather take_along_dim index_select scatter scatter_add scatter_reduce index_add index_copy index_fill
-put nonzero argwhere masked_select masked_scatter where_ bincount
+gather take_along_dim index_select scatter scatter_add scatter_reduce index_add index_copy
+index_fill put nonzero argwhere masked_select masked_scatter where_ bincount
 """
 _SORTING = "sort argsort msort topk kthvalue unique unique_consecutive quantile histc"
 _CONVERSION = "to to_async cpu type_as type copy_ fill_ zero_ fill_diagonal_ set_ resize_ _resized"
@@ -93,6 +94,8 @@ def _moved_inplace(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Changes this window itself: ``x.t_()``."""
 
     def g(self: Tensor, *args: Any, **kw: Any) -> Tensor:
+        if autograd.mode.grad and self.requires_grad:
+            self._check_history()
         y = f(self, *args, **kw)
         fn = y.grad_fn
         self._shape, self._strides, self._offset = y._shape, y._strides, y._offset
@@ -115,7 +118,10 @@ def _attach() -> None:
             if name in _INPLACE_SET:
                 setattr(Tensor, name + "_", inplace(name, getattr(module, name)))
     for name in _MOVED_INPLACE.split():
-        setattr(Tensor, name + "_", _moved_inplace(getattr(movement, name)))
+        f = getattr(movement, name)
+        if name == "t":
+            f = functools.partial(f, name="t_")
+        setattr(Tensor, name + "_", _moved_inplace(f))
     for name, f in {**conversion.METHODS, **random.METHODS}.items():
         setattr(Tensor, name, f)
     for name in ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"):
@@ -129,11 +135,14 @@ def _reflected(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda self, other: f(other, self)
 
 
+_OPERANDS = (Tensor, int, float)  # a tuple: a union would be made anew at every call
+
+
 def _operator(f: Callable[..., Tensor]) -> Callable[..., Any]:
     """An operator answers NotImplemented to what it does not know, as Python asks."""
 
     def op(self: Tensor, other: Any) -> Any:
-        if isinstance(other, Tensor | int | float):
+        if isinstance(other, _OPERANDS):
             return f(self, other)
         if hasattr(other, "__array__"):
             return f(self, creation.tensor(other, device=self.storage.device))
@@ -160,15 +169,16 @@ def _operators() -> None:
         "matmul": linalg.matmul, "getitem": indexing.getitem, "setitem": indexing.setitem,
     }.items():  # fmt: skip
         setattr(Tensor, f"__{name}__", g)
-    setattr(Tensor, "__rmatmul__", lambda self, other: linalg.matmul(other, self))
-    setattr(Tensor, "__imatmul__", inplace("matmul", linalg.matmul))
+    for name, g in {
+        "rmatmul": lambda self, other: linalg.matmul(other, self),
+        "imatmul": inplace("matmul", linalg.matmul),
+    }.items():
+        setattr(Tensor, f"__{name}__", g)
 
 
 def _compared(f: Callable[..., Tensor], name: str) -> Callable[..., Any]:
     def op(self: Tensor, other: Any) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented
-        if isinstance(other, Tensor | int | float):
+        if isinstance(other, _OPERANDS):
             return f(self, other)
         if hasattr(other, "__array__"):
             return f(self, creation.tensor(other, device=self.storage.device))
@@ -209,7 +219,9 @@ def _grad_enabled_apply_(self: Tensor, callable: Any) -> Tensor:
 
 _attach()
 _operators()
-_property("T", lambda x: movement.permute(x, tuple(reversed(range(x.ndim)))), "Dimensions reversed.")
+_property(
+    "T", lambda x: movement.permute(x, tuple(reversed(range(x.ndim)))), "Dimensions reversed."
+)
 _property("mT", movement.mT, "The last two dimensions swapped.")
 _property("H", lambda x: movement.t(x), "A matrix transposed.")
 _property("real", lambda x: x, "The tensor itself: complex numbers are not there.")
@@ -221,9 +233,8 @@ for _n, _f in {
     "is_shared": lambda self: False, "pin_memory": lambda self, device=None: self,
     "is_pinned": lambda self: False, "share_memory_": lambda self: self,
     "cuda": lambda self, *a, **k: self, "is_same_size": lambda a, b: a._shape == b._shape,
-    "is_nonzero": lambda self: bool(self), "conj": lambda self: self, "resolve_conj": lambda self: self,
-    "sigmoid_": inplace("sigmoid", elementwise.sigmoid), "to_dense": lambda self: self,
-    "map_": None,
+    "is_nonzero": lambda self: bool(self), "conj": lambda self: self,
+    "resolve_conj": lambda self: self,
+    "to_dense": lambda self: self,
 }.items():  # fmt: skip
-    if _f is not None:
-        setattr(Tensor, _n, _f)
+    setattr(Tensor, _n, _f)

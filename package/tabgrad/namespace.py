@@ -39,7 +39,8 @@ def _into(name: str, out: Tensor, y: Tensor) -> Tensor:
 
     if mode.grad and (out.requires_grad or y.requires_grad):
         raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
+            "but "
             "one of the arguments requires grad."
         )
     if y.dtype is not out.dtype:
@@ -50,14 +51,15 @@ def _into(name: str, out: Tensor, y: Tensor) -> Tensor:
 
 _NO_OUT = set(
     """view reshape_as view_as expand expand_as view contiguous unbind split chunk squeeze unsqueeze
-    permute transpose t movedim narrow select diagonal unfold as_strided flatten where_ equal allclose
-    detach broadcast_to
+    permute transpose t movedim narrow select diagonal unfold as_strided flatten where_ equal
+    allclose detach broadcast_to
     """.split()
 )
 _MORE = {
     elementwise: "where softplus polygamma",
     movement: "cat concat concatenate stack hstack vstack dstack atleast_1d atleast_2d atleast_3d "
-    "broadcast_tensors broadcast_shapes tril_indices triu_indices cartesian_prod combinations detach",
+    "broadcast_tensors broadcast_shapes tril_indices triu_indices cartesian_prod combinations "
+    "detach",
     reduction: "var_mean std_mean vector_norm",
     linalg: "tensordot multi_dot chain_matmul cdist einsum",
     sorting: "searchsorted bucketize",
@@ -110,7 +112,10 @@ def numel(input: Tensor) -> int:
 class finfo:
     """Limits of a floating dtype, as ``torch.finfo``."""
 
-    _BITS = {"float16": (16, 10, 15), "bfloat16": (16, 7, 127), "float32": (32, 23, 127), "float64": (64, 52, 1023)}  # fmt: skip
+    _BITS = {
+        "float16": (16, 10, 15), "bfloat16": (16, 7, 127), "float32": (32, 23, 127),
+        "float64": (64, 52, 1023),
+    }  # fmt: skip
 
     def __init__(self, type: dt.DType | None = None) -> None:
         d = type or dt.get_default_dtype()
@@ -125,12 +130,15 @@ class finfo:
         self.max = (2.0 - self.eps) * 2.0**top
         self.min = -self.max
         self.tiny = self.smallest_normal = 2.0 ** (1 - top)
-        self.resolution = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}[d.name]
+        self.resolution = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}[
+            d.name
+        ]
 
     def __repr__(self) -> str:
         return (
             f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
-            f"eps={self.eps:g}, smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+            f"eps={self.eps:g}, smallest_normal={self.tiny:g}, tiny={self.tiny:g}, "
+            f"dtype={self.dtype})"
         )
 
 
@@ -140,7 +148,8 @@ class iinfo:
     def __init__(self, type: dt.DType) -> None:
         if type.is_floating_point or type is dt.bool_:
             raise TypeError(
-                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type.name}'"
+                "torch.iinfo() requires an integer input type. Use torch.finfo to handle "
+                f"'{type.name}'"
             )
         self.bits = 8 * type.itemsize
         self.dtype = type.name

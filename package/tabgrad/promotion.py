@@ -51,9 +51,9 @@ def result_type(*xs: Any) -> DType:
         old = best[k]
         best[k] = d if old is None else promote(old, d)
     out: DType | None = None
-    for d in best:
-        if d is not None and (out is None or category(d) > category(out)):
-            out = d if out is None or category(d) != category(out) else promote(out, d)
+    for found in best:
+        if found is not None and (out is None or category(found) > category(out)):
+            out = found
     return out or dt.get_default_dtype()
 
 
@@ -95,11 +95,21 @@ def fit(value: Any, dtype: DType) -> Any:
         return bool(value)
     lo, hi = _RANGE[dtype.name]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        raise RuntimeError(f"value cannot be converted to type {_C_NAME[dtype.name]} without overflow")
+        raise RuntimeError(
+            f"value cannot be converted to type {_C_NAME[dtype.name]} without overflow"
+        )
     value = int(value)
     if not (lo <= value <= hi or (dtype is dt.uint8 and -255 <= value <= 255)):
-        raise RuntimeError(f"value cannot be converted to type {_C_NAME[dtype.name]} without overflow")
+        raise RuntimeError(
+            f"value cannot be converted to type {_C_NAME[dtype.name]} without overflow"
+        )
     return value & 255 if dtype is dt.uint8 else value
 
 
-_C_NAME = {"uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t"}
+_C_NAME = {
+    "uint8": "uint8_t",
+    "int8": "int8_t",
+    "int16": "int16_t",
+    "int32": "int",
+    "int64": "int64_t",
+}

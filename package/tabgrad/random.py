@@ -19,8 +19,9 @@ from .graph import cast, leaf
 from .shape import Shape, numel
 from .tensor import Tensor
 
-
-_STATE = struct.Struct("<QI?d")  # seed, position in the key, whether a normal is cached, that normal
+_STATE = struct.Struct(
+    "<QI?d"
+)  # seed, position in the key, whether a normal is cached, that normal
 
 
 class Generator:
@@ -184,10 +185,19 @@ def _new(kind: str, size: tuple[Any, ...], kw: dict[str, Any], *args: Any) -> Te
 
         raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{title(dtype)}'")
     shape = sizes(size if isinstance(size, tuple) else (size,))
-    x = draw(kind, shape, dtype, made, generator, *args)
+    x = _below(draw(kind, shape, dtype, made, generator, *args), kind, args)
     if out is not None:
         return out._resized(shape)._write(x)
     return x.requires_grad_() if requires_grad else x
+
+
+def _below(x: Tensor, kind: str, args: tuple[Any, ...]) -> Tensor:
+    """Halves of uniform numbers may round up to the bound that is not theirs: they become the
+    lower one, as in PyTorch."""
+    if kind != "uniform" or x.dtype.itemsize > 2:
+        return x
+    low, high = args
+    return x.masked_fill(x == high, low)
 
 
 def rand(*size: Any, **kw: Any) -> Tensor:
@@ -200,7 +210,9 @@ def randn(*size: Any, **kw: Any) -> Tensor:
     return _new("normal", size, kw, 0.0, 1.0)
 
 
-def randint(*args: Any, low: int = 0, high: int | None = None, size: Any = None, **kw: Any) -> Tensor:
+def randint(
+    *args: Any, low: int = 0, high: int | None = None, size: Any = None, **kw: Any
+) -> Tensor:
     """Integers in [low, high): ``randint(high, size)`` or ``randint(low, high, size)``."""
     rest = list(args)
     if size is None:
@@ -210,14 +222,26 @@ def randint(*args: Any, low: int = 0, high: int | None = None, size: Any = None,
     elif rest:
         high = rest[0]
     if high is None or high <= low:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
     generator, requires_grad = kw.pop("generator", None), kw.pop("requires_grad", False)
     dtype, made = _place(kw.pop("dtype", None) or dt.int64, kw.pop("device", None))
-    x = draw("randint", sizes((size,) if not isinstance(size, tuple | list) else tuple(size)), dtype, made, generator, int(low), int(high))
+    x = draw(
+        "randint",
+        sizes((size,) if not isinstance(size, tuple | list) else tuple(size)),
+        dtype,
+        made,
+        generator,
+        int(low),
+        int(high),
+    )
     return x.requires_grad_() if requires_grad else x
 
 
-def randperm(n: int, *, generator: Any = None, dtype: DType = dt.int64, device: Any = None, **_: Any) -> Tensor:
+def randperm(
+    n: int, *, generator: Any = None, dtype: DType = dt.int64, device: Any = None, **_: Any
+) -> Tensor:
     """A random order of 0 … n-1."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
@@ -251,10 +275,14 @@ def randint_like(input: Tensor, *args: Any, **kw: Any) -> Tensor:
     return randint(*args, input._shape, **_as(input, kw))
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, **kw: Any) -> Tensor:
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, **kw: Any
+) -> Tensor:
     """Normal with the given means and deviations, numbers or tensors."""
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
-        return _new("normal", sizes((size,)), {**kw, "generator": generator}, float(mean), float(std))
+        return _new(
+            "normal", sizes((size,)), {**kw, "generator": generator}, float(mean), float(std)
+        )
     like = mean if isinstance(mean, Tensor) else std
     shape = (mean + std * 0)._shape
     x = draw("normal", shape, like.dtype, like.storage.device, generator, 0.0, 1.0)
@@ -264,7 +292,9 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability given by each element (or by ``p``)."""
     if p is not None:
-        return draw("bernoulli", input._shape, input.dtype, input.storage.device, generator, float(p))
+        return draw(
+            "bernoulli", input._shape, input.dtype, input.storage.device, generator, float(p)
+        )
     u = draw("uniform", input._shape, dt.float32, input.storage.device, generator, 0.0, 1.0)
     return (u < input).to(input.dtype)
 
@@ -282,7 +312,9 @@ def multinomial(
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     n = x._shape[-1]
     if not replacement and num_samples > n:
-        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+        raise RuntimeError(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+        )
     bad = (x < 0) | ~x.isfinite()
     if bool(bad.any()):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
@@ -290,11 +322,19 @@ def multinomial(
         q = draw("exponential", x._shape, dt.float32, x.storage.device, generator, 1.0)
         ratio = x / q
         return ratio.topk(num_samples, -1)[1] if num_samples > 1 else ratio.argmax(-1, keepdim=True)
+    return _searched(x, num_samples, generator)
+
+
+def _searched(x: Tensor, k: int, generator: Any) -> Tensor:
+    """Where uniform doubles fall among the running sums; on the host, as not every device has
+    doubles."""
+    home = x.storage.device
+    x = x.cpu()
     total = x.cumsum(-1)
-    total = total / total.narrow(-1, n - 1, 1)
-    shape = (*x._shape[:-1], num_samples)
-    u = draw("uniform", shape, dt.float32, x.storage.device, generator, 0.0, 1.0)
-    return (total.unsqueeze(-2) < u.unsqueeze(-1)).sum(-1).clamp(max=n - 1)
+    total = (total / total.narrow(-1, x._shape[-1] - 1, 1)).to(dt.float64)
+    u = draw("uniform", (*x._shape[:-1], k), dt.float64, "cpu", generator, 0.0, 1.0)
+    found = (total.unsqueeze(-2) < u.unsqueeze(-1)).sum(-1).clamp(max=x._shape[-1] - 1)
+    return found.to(home)
 
 
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
@@ -302,24 +342,48 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
     raise NotImplementedError("poisson: use numpy.random.poisson and tensor()")
 
 
-# --- in place -------------------------------------------------------------------------------------------
+def _fill(self: Tensor, kind: str, generator: Any, *args: Any, serial: bool = False) -> Tensor:
+    """Drawn numbers in this tensor's shape, in the order of its memory."""
+    order = sorted(range(self.ndim), key=lambda d: -self._strides[d])
+    shape = tuple(self._shape[d] for d in order)
+    device = self.storage.device
+    if kind == "normal" and (serial or not self.is_contiguous()):
+        x = _serial(numel(shape), self.dtype, device, generator, args).reshape(shape)
+    else:
+        x = _below(draw(kind, shape, self.dtype, device, generator, *args), kind, args)
+    return x.permute([order.index(d) for d in range(self.ndim)]) if order else x
 
 
-def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kw: Any) -> Tensor:
+def _serial(n: int, dtype: DType, device: Any, generator: Any, args: tuple[Any, ...]) -> Tensor:
+    """Normal numbers one after another: PyTorch draws 16 and more in another way, but not here."""
+    from .functions.movement import cat
+
+    parts = [
+        draw("normal", (min(15, n - i),), dtype, device, generator, *args) for i in range(0, n, 15)
+    ]
+    return cat(parts) if parts else draw("normal", (0,), dtype, device, generator, *args)
+
+
+# --- in place -----------------------------------------------------------------------------------
+
+
+def uniform_(
+    self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kw: Any
+) -> Tensor:
     """Fills with uniform numbers in [from, to)."""
     low = float(kw.get("from", kw.get("a", from_)))
     if low > to:
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}"
         )
-    return self._write(draw("uniform", self._shape, self.dtype, self.storage.device, generator, low, float(to)))
+    return self._write(_fill(self, "uniform", generator, low, float(to)))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fills with normal numbers."""
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return self._write(draw("normal", self._shape, self.dtype, self.storage.device, generator, float(mean), float(std)))
+    return self._write(_fill(self, "normal", generator, float(mean), float(std)))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -328,7 +392,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         return self._write(bernoulli(p.expand(self._shape), generator=generator).to(self.dtype))
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    return self._write(draw("bernoulli", self._shape, self.dtype, self.storage.device, generator, float(p)))
+    return self._write(_fill(self, "bernoulli", generator, float(p)))
 
 
 _DIGITS = {
@@ -338,7 +402,9 @@ _DIGITS = {
 }  # fmt: skip
 
 
-def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
+def random_(
+    self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None
+) -> Tensor:
     """Fills with integers in [from, to), or all the dtype holds."""
     if from_ is not None and to is None:
         from_, to = 0, from_
@@ -353,12 +419,15 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fills with exponential numbers of rate ``lambd``."""
-    return self._write(draw("exponential", self._shape, self.dtype, self.storage.device, generator, float(lambd)))
+    return self._write(_fill(self, "exponential", generator, float(lambd)))
 
 
-def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
+def log_normal_(
+    self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None
+) -> Tensor:
     """Fills with exponentials of normal numbers."""
-    return self._write(draw("normal", self._shape, self.dtype, self.storage.device, generator, float(mean), float(std)).exp())
+    x = _fill(self, "normal", generator, float(mean), float(std), serial=True)
+    return self._write(x.exp())
 
 
 __all__ = [

@@ -22,7 +22,8 @@ def unpack_bytes(data: Any, dtype: DType) -> list[Any]:
     if dtype is float16:
         raw = bytes(data)
         return list(struct.unpack(f"<{len(raw) // 2}e", raw))
-    return memoryview(bytes(data)).cast(dtype.struct).tolist()
+    code: Any = dtype.struct
+    return memoryview(bytes(data)).cast(code).tolist()
 
 
 def nested(flat: list[Any], shape: Shape) -> Any:
@@ -72,5 +73,5 @@ class Data(Tensor):
         return memoryview(bytes(data)).cast("B" if self.dtype is bool_ else _format(self.dtype))
 
 
-def _format(dtype: DType) -> str:
+def _format(dtype: DType) -> Any:
     return {"bfloat16": "H", "float16": "H"}.get(dtype.name, dtype.struct)

@@ -6,10 +6,11 @@ The ops live in ``functions/`` and become methods in ``methods.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from . import autograd, runtime
+from .autograd.tape import mode
 from .dtypes import DType, float32
 from .graph import Node, Storage, cast, leaf, view
 from .shape import (
@@ -20,6 +21,11 @@ from .shape import (
     numel,
     overlaps_itself,
 )
+
+if TYPE_CHECKING:
+    from .attached import Attached as _Base  # the methods of methods.py
+else:
+    _Base = object
 
 
 class Size(tuple[int, ...]):
@@ -51,7 +57,7 @@ class Counter:
         self.version = 0
 
 
-class Tensor:
+class Tensor(_Base):
     """A multi-dimensional array on a device, as ``torch.Tensor``."""
 
     storage: Storage
@@ -101,7 +107,7 @@ class Tensor:
         x.dtype = node.dtype
         x.storage = Storage(node, numel(shape), device)
         x._node = x._seen = node
-        if autograd.mode.inference:
+        if mode.inference:
             x._inference = True
         return x
 
@@ -114,7 +120,7 @@ class Tensor:
         x._base = self if self._base is None or self._own_leaf() else self._base
         x._generation = self.storage.generation
         x._origin = self._origin
-        if not autograd.mode.grad:
+        if not mode.grad:
             x._origin = "no_grad"
         x._inherit(self)
         return x
@@ -159,14 +165,17 @@ class Tensor:
 
     # --- writing --------------------------------------------------------------------------------
 
-    def _check_writable(self, tracked: bool = False) -> None:
-        """Raises where PyTorch refuses an in-place op; ``tracked``: what is written has history."""
-        if autograd.mode.grad and (tracked or self.requires_grad):
+    def _check_writable(self, tracked: bool = False, repeats: bool = False) -> None:
+        """Raises where PyTorch refuses an in-place op; ``tracked``: what is written has history;
+        ``repeats``: elements that share memory may be written to."""
+        if mode.grad and (tracked or self.requires_grad):
             self._check_history()
-        if self._inference and not autograd.mode.inference:
+        if self._inference and not mode.inference:
             raise RuntimeError(_NOT_INFERENCE)
-        if 0 in self._strides and any(
-            s == 0 and n > 1 for s, n in zip(self._strides, self._shape, strict=True)
+        if (
+            0 in self._strides
+            and not repeats
+            and any(s == 0 and n > 1 for s, n in zip(self._strides, self._shape, strict=True))
         ):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to "
@@ -211,16 +220,16 @@ class Tensor:
         x._output_nr = self._output_nr
         return x
 
-    def _write(self, value: Tensor) -> Tensor:
+    def _write(self, value: Tensor, repeats: bool = False) -> Tensor:
         """Puts the result of an op of this shape into this window: every in-place op ends here."""
-        tracked = value._requires_grad and autograd.mode.grad
-        self._check_writable(tracked)
+        tracked = value._requires_grad and mode.grad
+        self._check_writable(tracked, repeats)
         if value._shape != self._shape:
             raise RuntimeError(
                 f"output with shape {list(self._shape)} doesn't match the broadcast shape "
                 f"{list(value._shape)}"
             )
-        if tracked or (autograd.mode.grad and self.requires_grad):
+        if tracked or (mode.grad and self.requires_grad):
             self._write_tracked(value)
         else:
             self._put(value.node())
@@ -345,7 +354,7 @@ class Tensor:
                     "var_no_grad = var.detach()."
                 )
             return self
-        if requires_grad and self._inference and not autograd.mode.inference:
+        if requires_grad and self._inference and not mode.inference:
             raise RuntimeError(
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not "
                 "allowed."
@@ -437,9 +446,7 @@ class Tensor:
     def register_hook(self, hook: Any) -> autograd.Handle:
         """Calls ``hook(grad)`` with this tensor's gradient; what it returns replaces it."""
         if not self._requires_grad:
-            raise RuntimeError(
-                "cannot register a hook on a tensor that doesn't require gradient"
-            )
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         entry = self.grad_fn
         if entry is None:
             if self._hooks is None:
@@ -455,7 +462,9 @@ class Tensor:
     def register_post_accumulate_grad_hook(self, hook: Any) -> autograd.Handle:
         """Calls ``hook(tensor)`` after ``.grad`` of this leaf has been added to."""
         if not self.is_leaf:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         hooks = self.__dict__.setdefault("_post_hooks", [])
         hooks.append(hook)
         return autograd.Handle(hooks, hook)
@@ -550,8 +559,9 @@ class Tensor:
 
     def is_set_to(self, other: Tensor) -> bool:
         """True if both are the same window on the same storage."""
-        return self.storage is other.storage and (
-            self._shape, self._strides, self._offset) == (other._shape, other._strides, other._offset)  # fmt: skip
+        mine = (self._shape, self._strides, self._offset)
+        theirs = (other._shape, other._strides, other._offset)
+        return self.storage is other.storage and mine == theirs
 
     def data_ptr(self) -> int:
         """A number that is equal for tensors that begin at the same element of one storage."""
@@ -737,8 +747,10 @@ _NOT_INFERENCE = (
     "https://github.com/pytorch/rfcs/pull/17 for more details."
 )
 _NO_GRAD_VIEW = (
-    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given "
-    "that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+    "Given "
+    "that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code "
+    "by "
     "moving both the view and the inplace either both inside the no_grad block (if you don't want "
     "the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
 )

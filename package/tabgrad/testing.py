@@ -136,7 +136,9 @@ def _tensors(a: Tensor, b: Tensor, tol: Any, equal_nan: bool, checks: dict[str, 
             return f"The values for attribute '{shown}' do not match: {x} != {y}."
     rtol, atol = _limits([a.dtype.name, b.dtype.name], tol)
     xs, ys = (t.reshape(-1).tolist() for t in (a, b))
-    off = [i for i, (x, y) in enumerate(zip(xs, ys, strict=True)) if _far(x, y, rtol, atol, equal_nan)]
+    off = [
+        i for i, (x, y) in enumerate(zip(xs, ys, strict=True)) if _far(x, y, rtol, atol, equal_nan)
+    ]
     if not off:
         return ""
     word = "close" if rtol or atol else "equal"
@@ -148,7 +150,8 @@ def _tensors(a: Tensor, b: Tensor, tol: Any, equal_nan: bool, checks: dict[str, 
 def _scalar(word: str, x: Any, y: Any, rtol: float, atol: float) -> str:
     allowed = [f" (up to {t} allowed)" if rtol or atol else "" for t in (atol, rtol)]
     return (
-        f"Scalars are not {word}!\n\nExpected {y} but got {x}.\nAbsolute difference: {abs(x - y)}{allowed[0]}\n"
+        f"Scalars are not {word}!\n\nExpected {y} but got {x}.\nAbsolute difference: "
+        f"{abs(x - y)}{allowed[0]}\n"
         f"Relative difference: {_relative(x, y)}{allowed[1]}"
     )
 
@@ -221,7 +224,9 @@ def _drawn(size: Any, dtype: DType, device: Any, low: Any, high: Any) -> Tensor:
         low, high = -9.0 if low is None else low, 9.0 if high is None else high
         return random.rand(size, dtype=dtype, device=device) * (high - low) + low
     low = (0 if dtype is dt.uint8 else -9) if low is None else math.ceil(low)
-    return random.randint(low, 10 if high is None else math.ceil(high), size, dtype=dtype, device=device)
+    return random.randint(
+        low, 10 if high is None else math.ceil(high), size, dtype=dtype, device=device
+    )
 
 
 def lose_device() -> None:

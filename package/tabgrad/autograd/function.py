@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import tape as autograd
 from ..tensor import Tensor
+from . import tape as autograd
 
 
 class FunctionCtx:
@@ -55,7 +55,9 @@ class FunctionCtx:
 class _CustomEntry(autograd.Entry):
     """A tape entry that calls the user's backward."""
 
-    __slots__ = ("cls", "ctx", "out_metas")
+    cls: Any
+    ctx: Any
+    out_metas: Any
 
     def name(self) -> str:
         return f"{self.cls.__name__}Backward"
@@ -156,8 +158,10 @@ def _tracked(
     made = []
     nr = 0
     for y in outs:
-        if not isinstance(y, Tensor) or any(y is f for f in ctx._fixed) or (
-            not y.dtype.is_floating_point
+        if (
+            not isinstance(y, Tensor)
+            or any(y is f for f in ctx._fixed)
+            or (not y.dtype.is_floating_point)
         ):
             made.append(y)
             nr += isinstance(y, Tensor)

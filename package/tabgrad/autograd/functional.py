@@ -76,9 +76,7 @@ def _vectors(v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tensor, ...]:
     for k, (a, b) in enumerate(zip(vs, like, strict=True)):
         if a._shape != b._shape:
             at = f"Entry {k} in v" if len(vs) > 1 else "v"
-            raise RuntimeError(
-                f"{at} has invalid size: should be {b.shape} but got {a.shape}."
-            )
+            raise RuntimeError(f"{at} has invalid size: should be {b.shape} but got {a.shape}.")
     return vs
 
 
@@ -154,9 +152,7 @@ def _scalar(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     def checked(*xs: Tensor) -> Any:
         y = func(*xs)
         if not isinstance(y, Tensor):
-            raise RuntimeError(
-                f"The function given to {name} should return a single Tensor"
-            )
+            raise RuntimeError(f"The function given to {name} should return a single Tensor")
         if y.numel() != 1:
             raise RuntimeError(
                 "The Tensor returned by the function given to "

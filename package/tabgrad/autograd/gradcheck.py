@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import tape as autograd
 from ..dtypes import float64
 from ..tensor import Tensor
+from . import tape as autograd
 
 
 class GradcheckError(RuntimeError):
@@ -107,7 +107,9 @@ def gradcheck(
     return True
 
 
-def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, **kw: Any) -> bool:
+def gradgradcheck(
+    func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, **kw: Any
+) -> bool:
     """As ``gradcheck``, of the gradients themselves."""
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     outs = _outputs(func, inputs)

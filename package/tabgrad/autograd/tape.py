@@ -26,7 +26,8 @@ _FREED = (
     "graph a second time or if you need to access saved tensors after calling backward."
 )
 _INFERENCE = (
-    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
+    "inference "
     "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
     "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
     "`torch.inference_mode()`."
@@ -134,10 +135,14 @@ def _decorate(make: Callable[[], Any], fn: Callable[..., Any]) -> Callable[..., 
 class Entry:
     """One op on the tape (PyTorch's ``grad_fn``): where gradients go, and what their rules need."""
 
-    __slots__ = (
-        "__weakref__", "edges", "grad_of", "hooks", "kwargs", "label", "metas", "n_outputs",
-        "prehooks", "retain", "row", "saved", "seq",
-    )  # fmt: skip
+    # defaults live on the class, so that recording sets only what differs
+    label = ""
+    n_outputs = 1
+    saved: dict[str, Any] | None = None
+    kwargs: dict[str, Any] = {}
+    hooks: list[Any] | None = None  # on the gradients that leave
+    prehooks: dict[int, list[Any]] | None = None  # on the gradient of an output
+    retain: dict[int, Any] | None = None  # outputs that keep their .grad
 
     def __init__(self, row: Row | None, edges: tuple[Any, ...], metas: tuple[Any, ...]) -> None:
         global _sequence
@@ -146,13 +151,6 @@ class Entry:
         self.edges = edges  # per input: None, or (Entry | leaf Tensor, output number)
         self.metas = metas  # per input: (shape, dtype)
         self.seq = _sequence
-        self.saved: dict[str, Any] | None = None
-        self.kwargs: dict[str, Any] = {}
-        self.label = ""
-        self.n_outputs = 1
-        self.hooks: list[Any] | None = None  # on the gradients that leave
-        self.prehooks: dict[int, list[Any]] | None = None  # on the gradient of an output
-        self.retain: dict[int, Any] | None = None  # outputs that keep their .grad
 
     def __del__(self) -> None:
         if self.edges:
@@ -252,34 +250,44 @@ def unpack(saved: Any, entry: Entry) -> Any:
 
 def edge(x: Any) -> Any:
     """Where the gradient of an input goes."""
-    if not x.requires_grad:
+    if x._base is not None:
+        x.requires_grad  # noqa: B018 (a view whose base was written looks its history up again)
+    if not x._requires_grad:
         return None
-    fn = x.grad_fn
+    fn = x._grad_fn
     return (x, 0) if fn is None else (fn, x._output_nr)
 
 
 def record(row: Row, xs: Sequence[Any], out: Tensor, kwargs: dict[str, Any]) -> None:
     """Writes an op on the tape; ``xs`` are its inputs, tensors or numbers."""
-    edges, metas, saved = [], [], {}
+    edges: list[Any] = []
+    metas: list[Any] = []
+    saved: dict[str, Any] = {}
     for x, fn, names in zip(xs, row.grads, row.saves, strict=True):
-        e = edge(x) if fn is not None and hasattr(x, "_requires_grad") else None
+        e = None if fn is None or not hasattr(x, "_requires_grad") else edge(x)
         edges.append(e)
         if e is None:
             metas.append(None)
             continue
         metas.append((x._shape, x.dtype))
         for name in names:  # type: ignore[union-attr]
-            if name not in saved and name != "g" and name not in kwargs:
-                if name == "out":
-                    saved[name] = save(out, True)
-                else:
-                    v = xs[row.inputs.index(name)]
-                    saved[name] = save(v, False) if hasattr(v, "_requires_grad") else v
+            if name == "x_shape":  # for rules that need no more of their input
+                kwargs = {**kwargs, name: x._shape}
+            elif name != "g" and name not in saved and name not in kwargs:
+                saved[name] = _kept(row, xs, out, name)
     entry = Entry(row, tuple(edges), tuple(metas))
     entry.saved = saved
-    entry.kwargs = kwargs
+    if kwargs:
+        entry.kwargs = kwargs
     out._grad_fn = entry
     out._requires_grad = True
+
+
+def _kept(row: Row, xs: Sequence[Any], out: Tensor, name: str) -> Any:
+    if name == "out":
+        return save(out, True)
+    v = xs[row.inputs.index(name)]
+    return save(v, False) if hasattr(v, "_requires_grad") else v
 
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:

@@ -35,7 +35,7 @@ class Bits(Storage):
         return self._value
 
     @property
-    def version(self) -> int:  # type: ignore[override]
+    def version(self) -> int:
         """Writes to either are writes to both."""
         return self.source.version
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import autograd, dtypes as dt
-from .. import runtime
+from .. import autograd, runtime
+from .. import dtypes as dt
 from ..dtypes import DType
 from ..graph import cast, const
 from ..ops.functional import apply
@@ -110,7 +110,7 @@ def type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     return to(input, getattr(dtype, "dtype", dtype))
 
 
-# --- writing ------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------
 
 
 def _expand_node(x: Any, shape: tuple[int, ...]) -> Any:
@@ -158,7 +158,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 def zero_(self: Tensor) -> Tensor:
     """Writes zeros."""
     node = const(0, self.dtype, self._shape)
-    return self._write(Tensor._wrap(node, self.storage.device))
+    return self._write(Tensor._wrap(node, self.storage.device), repeats=True)
 
 
 def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
@@ -198,7 +198,8 @@ def _resized(self: Tensor, shape: tuple[int, ...]) -> Tensor:
 
             warnings.warn(
                 f"An output with one or more elements was resized since it had shape "
-                f"{list(self._shape)}, which does not match the required output shape {list(shape)}.",
+                f"{list(self._shape)}, which does not match the required output shape "
+                f"{list(shape)}.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .. import autograd, dtypes as dt
+from .. import autograd
+from .. import dtypes as dt
 from ..autograd.tape import mode, record
 from ..dtypes import DType, bool_
 from ..graph import Node, cast, elementwise, number
@@ -73,39 +74,43 @@ def _not_tensor(name: str, x: Any, argument: str = "'input' (position 1)") -> Ty
 def binary(name: str, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
     """A row of two inputs, tensors or numbers, by PyTorch's promotion."""
     row = ELEMENTWISE[name]
-    if isinstance(a, Tensor):
-        if isinstance(b, Tensor):
+    at = a  # whose device the result is on
+    if isinstance(b, Tensor):
+        if isinstance(a, Tensor):
             if dtype is None:
                 dtype = a.dtype if a.dtype is b.dtype else result_type(a, b)
-            if a.storage.device is b.storage.device:
-                x, y = cast(a.node(), dtype), cast(b.node(), dtype)
-            else:
-                x, y = _joined(a, b, dtype)
+            x, y = a.node(), b.node()
+            if a.storage.device is not b.storage.device:
+                at, x, y = _joined(a, b)
+            track = a._requires_grad or b._requires_grad
         else:
-            dtype = dtype or with_number(a.dtype, b)
-            x, y = cast(a.node(), dtype), _number(b, dtype)
-    elif isinstance(b, Tensor):
-        dtype = dtype or with_number(b.dtype, a)
-        x, y = _number(a, dtype), cast(b.node(), dtype)
+            dtype = dtype or with_number(b.dtype, a)
+            at, x, y, track = b, _number(a, dtype), b.node(), b._requires_grad
+    elif isinstance(a, Tensor):
+        if dtype is None:
+            dtype = a.dtype
+            if type(b) is not float or not dtype.is_floating_point:
+                dtype = with_number(dtype, b)
+        x, y, track = a.node(), _number(b, dtype), a._requires_grad
     else:
         raise _not_tensor(name, a)
+    if x.dtype is not dtype:
+        x = cast(x, dtype)
+    if y.dtype is not dtype:
+        y = cast(y, dtype)
     if dtype is bool_ and "b" not in row.types:
-        if name not in _ON_BOOLS:
-            raise _missing(name, dtype)
-        row = _ON_BOOLS[name]
-    return _binary(row, a, b, elementwise(row.name, (x, y), bool_ if row.result == "bool" else dtype))
+        row = _on_bools(name)
+    out = bool_ if row.result == "bool" else dtype
+    made = Tensor._wrap(elementwise(row.name, (x, y), out), at.storage.device)
+    if track and mode.grad and out.is_floating_point and name in _RECORDED:
+        record(row, (a, b), made, {})
+    return made
 
 
-def _binary(row: Elementwise, a: Any, b: Any, node: Node) -> Tensor:
-    """The result as a tensor: on the device of the operand that has dimensions, and on the tape."""
-    at = a if isinstance(a, Tensor) and (a._shape or not isinstance(b, Tensor)) else b
-    if not isinstance(at, Tensor):
-        at = a
-    y = Tensor._wrap(node, at.storage.device)
-    if mode.grad and node.dtype.is_floating_point and row.name in _RECORDED:
-        if (isinstance(a, Tensor) and a._requires_grad) or (isinstance(b, Tensor) and b._requires_grad):
-            record(row, (a, b), y, {})
-    return y
+def _on_bools(name: str) -> Elementwise:
+    if name not in _ON_BOOLS:
+        raise _missing(name, bool_)
+    return _ON_BOOLS[name]
 
 
 def _number(x: Any, dtype: DType) -> Node:
@@ -115,16 +120,14 @@ def _number(x: Any, dtype: DType) -> Node:
     return Node("number", (), (), dtype, x)
 
 
-def _joined(a: Tensor, b: Tensor, dtype: DType) -> tuple[Node, Node]:
-    """Nodes of operands on two devices; a 0-d tensor comes along as a number."""
-    x, y = a.node(), b.node()
+def _joined(a: Tensor, b: Tensor) -> tuple[Tensor, Node, Node]:
+    """Operands on two devices: a 0-d tensor comes along as a number, anything else is refused."""
     if not b._shape:
-        y = number(b.item(), b.dtype)
-    elif not a._shape:
-        x = number(a.item(), a.dtype)
-    else:
-        device_of("binary", (a, b))
-    return cast(x, dtype), cast(y, dtype)
+        return a, a.node(), number(b.item(), b.dtype)
+    if not a._shape:
+        return b, number(a.item(), a.dtype), b.node()
+    device_of("binary", (a, b))  # raises
+    return a, a.node(), b.node()
 
 
 def _floating(a: Any, b: Any = 0) -> DType:
@@ -142,7 +145,8 @@ def _unary(name: str, label: str = "", doc: str = "") -> Callable[..., Tensor]:
 
 
 _FLOAT_ONLY = (
-    "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh "
+    "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh "
+    "asinh "
     "acosh atanh sigmoid erf erfc erfinv lgamma digamma reciprocal"
 ).split()
 for _name in _FLOAT_ONLY:
@@ -224,7 +228,7 @@ def frac(input: Tensor) -> Tensor:
     return input - trunc(input)
 
 
-# --- arithmetic -----------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------
 
 
 def _scaled(input: Any, other: Any, alpha: Any) -> Any:
@@ -331,8 +335,10 @@ def pow(input: Any, exponent: Any) -> Tensor:
     whole = not input.dtype.is_floating_point and number_category(exponent) < 2
     if whole and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
-    if exponent in _POWERS and input.dtype is not dt.bool_ and (
-        input.dtype.is_floating_point or exponent in (1, 2, 3) and whole
+    if (
+        exponent in _POWERS
+        and input.dtype is not dt.bool_
+        and (input.dtype.is_floating_point or (exponent in (1, 2, 3) and whole))
     ):
         return _POWERS[exponent](input)
     return binary("pow", input, exponent)
@@ -487,8 +493,8 @@ def _c_name(x: Tensor) -> str:
 
 
 _C_NAMES = {
-    "float32": "float", "float64": "double", "int64": "long int", "int32": "int", "int16": "short int",
-    "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+    "float32": "float", "float64": "double", "int64": "long int", "int32": "int",
+    "int16": "short int", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
 }  # fmt: skip
 
 
@@ -522,15 +528,23 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input² + other²)``."""
+    dtype = result_type(input, other)
+    if not dtype.is_floating_point:
+        raise _missing("hypot", dtype)
+    input, other = input.to(dtype), other.to(dtype)
     return (input * input + other * other).sqrt()
 
 
 def xlogy(input: Any, other: Any) -> Tensor:
     """``input * log(other)``, 0 where input is 0."""
-    product = input * (other.log() if isinstance(other, Tensor) else math.log(other))
-    zero = input == 0
-    nan = isnan(other) if isinstance(other, Tensor) else other != other
-    return where(zero & ~nan if isinstance(nan, Tensor) else zero, product.new_zeros(()), product)
+    dtype = _floating(input, other)
+    like = input if isinstance(input, Tensor) else other
+    x, y = (
+        v.to(dtype) if isinstance(v, Tensor) else like.new_full((), v, dtype=dtype)
+        for v in (input, other)
+    )
+    product = x * unary("log", y)
+    return where((x == 0) & ~isnan(y), product.new_zeros(()), product)
 
 
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
@@ -547,13 +561,13 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
-    """The n-th derivative of digamma, for n = 0 and 1."""
+    """The n-th derivative of digamma, for n up to 2."""
     if n == 0:
         return unary("digamma", input)
     if n == 1:
         y = unary("trigamma", input)
         if mode.grad and input._requires_grad:
-            record(TRIGAMMA, (input,), y, {})
+            record(TRIGAMMA, (input,), y, {})  # type: ignore[arg-type]
         return y
     if n == 2:
         return _tetragamma(input)
@@ -612,7 +626,7 @@ _LARGEST = {
 }  # fmt: skip
 
 
-# --- comparisons, logic, bits ---------------------------------------------------------------------
+# --- comparisons, logic, bits -------------------------------------------------------------------
 
 
 def _comparison(name: str) -> Callable[..., Tensor]:
@@ -739,7 +753,7 @@ def bitwise_not(input: Tensor) -> Tensor:
     return unary("not", input)
 
 
-# --- selection ------------------------------------------------------------------------------------
+# --- selection ----------------------------------------------------------------------------------
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
@@ -801,7 +815,18 @@ def copysign(input: Tensor, other: Any) -> Tensor:
     return where(signbit(other), neg(size), size)
 
 
-absolute, negative, arcsin, arccos, arctan = abs, neg, globals()["asin"], globals()["acos"], globals()["atan"]
-arctan2, arcsinh, arccosh, arctanh = atan2, globals()["asinh"], globals()["acosh"], globals()["atanh"]
+absolute, negative, arcsin, arccos, arctan = (
+    abs,
+    neg,
+    globals()["asin"],
+    globals()["acos"],
+    globals()["atan"],
+)
+arctan2, arcsinh, arccosh, arctanh = (
+    atan2,
+    globals()["asinh"],
+    globals()["acosh"],
+    globals()["atanh"],
+)
 multiply, divide, true_divide, subtract, fix = mul, div, div, sub, trunc
 special_expit = globals()["sigmoid"]

@@ -23,7 +23,10 @@ def _along(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
     _check_index(name, index)
     ops.device_of(name, (x, index))
     if x.ndim != index.ndim and not (x.ndim <= 1 and index.ndim <= 1):
-        raise RuntimeError(f"Index tensor must have the same number of dimensions as {'input' if name == 'gather' else 'self'} tensor")
+        raise RuntimeError(
+            "Index tensor must have the same number of dimensions as "
+            f"{'input' if name == 'gather' else 'self'} tensor"
+        )
     d = wrap_dim(dim, x.ndim)
     shape = x._shape or (1,)
     own = index._shape or (1,)
@@ -97,7 +100,7 @@ def _rows(x: Tensor, d: int, index: Tensor) -> Tensor:
     return Tensor._wrap(elementwise("add", (rest, tall.node()), dt.int32), x.storage.device)
 
 
-# --- scatter ------------------------------------------------------------------------------------------
+# --- scatter ------------------------------------------------------------------------------------
 
 _REDUCE = {
     "add": "add", "sum": "add", "multiply": "prod", "prod": "prod", "amax": "max", "amin": "min",
@@ -134,7 +137,13 @@ def _source(name: str, x: Tensor, index: Tensor, src: Tensor) -> Tensor:
 
 
 def scatter(
-    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
 ) -> Tensor:
     """``out[index[i][j]][j] = src[i][j]`` for ``dim`` 0, and so on, in a copy."""
     src = value if src is None else src
@@ -143,7 +152,9 @@ def scatter(
         src = _source("scatter", input, index, src)
     if not index.numel():
         return input.clone()
-    return _labelled(_put(input, _along("scatter", input, dim, index), src, mode), "ScatterBackward0")
+    return _labelled(
+        _put(input, _along("scatter", input, dim, index), src, mode), "ScatterBackward0"
+    )
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -197,7 +208,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     d = wrap_dim(dim, input.ndim)
     if source._shape and source._shape[d] != index.numel():
         raise RuntimeError(
-            f"index_add_(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
+            f"index_add_(): Number of indices ({index.numel()}) should be equal to "
+            "source.size(dim): "
             f"({source._shape[d]}), for dim: {d}"
         )
     source = source if alpha == 1 else source * alpha
@@ -222,7 +234,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     return _put(input, at, source.reshape(index._shape), "add" if accumulate else "set")
 
 
-# --- masks --------------------------------------------------------------------------------------------
+# --- masks --------------------------------------------------------------------------------------
 
 
 def _count(mask: Tensor) -> tuple[int, Tensor]:
@@ -304,7 +316,7 @@ def where_(condition: Tensor, input: Tensor, other: Any = None) -> Tensor:
     return where(condition, input, input.new_zeros(()) if other is None else other)
 
 
-# --- counting -------------------------------------------------------------------------------------------
+# --- counting -----------------------------------------------------------------------------------
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
@@ -315,15 +327,15 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.numel() and int(input.min().item()) < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     base = input.new_zeros((n,), dtype=dt.int64 if weights is None else weights.dtype)
-    return _put(base, ops.checked_index(input, max(n, 1), 0), 1 if weights is None else weights, "add")
+    return _put(
+        base, ops.checked_index(input, max(n, 1), 0), 1 if weights is None else weights, "add"
+    )
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the class, 0 elsewhere, along a new last dimension."""
     if input.dtype is not dt.int64:
-        raise RuntimeError(
-            "one_hot is only applicable to index tensor of type LongTensor."
-        )
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if num_classes == -1:
         num_classes = int(input.max().item()) + 1
     elif num_classes < 1:
@@ -331,4 +343,3 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     classes = Tensor._wrap(iota((num_classes,), (1,), 0, dt.int64), input.storage.device)
     checked = ops.checked_index(input, num_classes, 0)
     return (checked.unsqueeze(-1) == classes.to(dt.int32)).to(dt.int64)
-

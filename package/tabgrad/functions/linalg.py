@@ -54,7 +54,9 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of matrices in two batches of one size."""
     for x in (input, mat2):
         if x.ndim != 3:
-            raise RuntimeError("batch1 must be a 3D tensor" if x is input else "batch2 must be a 3D tensor")
+            raise RuntimeError(
+                "batch1 must be a 3D tensor" if x is input else "batch2 must be a 3D tensor"
+            )
     if input._shape[0] != mat2._shape[0] or input._shape[2] != mat2._shape[1]:
         want = [input._shape[0], input._shape[2]]
         raise RuntimeError(
@@ -73,7 +75,9 @@ def _labelled(y: Tensor, name: str) -> Tensor:
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product with vectors and broadcast batches, as ``torch.matmul``."""
     if not isinstance(other, Tensor):
-        raise TypeError(f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+        raise TypeError(
+            f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+        )
     if not input._shape or not other._shape:
         raise RuntimeError(
             "both arguments to matmul need to be at least 1D, but they are "
@@ -104,9 +108,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
     if input.ndim != 2 or vec.ndim != 1:
-        raise RuntimeError(
-            f"vector + matrix @ vector expected, got 1, {input.ndim}, {vec.ndim}"
-        )
+        raise RuntimeError(f"vector + matrix @ vector expected, got 1, {input.ndim}, {vec.ndim}")
     if input._shape[1] != vec._shape[0]:
         raise RuntimeError(
             f"size mismatch, got input ({input._shape[0]}), mat ({input._shape[0]}x"
@@ -118,13 +120,12 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Sum of products of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1:
-        raise RuntimeError(
-            f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors"
-        )
+        raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
     if input._shape != tensor._shape:
         raise RuntimeError(
             "inconsistent tensor size, expected tensor "
-            f"[{input._shape[0]}] and src [{tensor._shape[0]}] to have the same number of elements, "
+            f"[{input._shape[0]}] and src [{tensor._shape[0]}] to have the same number of "
+            "elements, "
             f"but got {input._shape[0]} and {tensor._shape[0]} elements respectively"
         )
     if input.dtype is not tensor.dtype:
@@ -149,7 +150,10 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of two vectors."""
     for x in (input, vec2):
         if x.ndim != 1:
-            raise RuntimeError(f"outer: Expected 1-D argument {'self' if x is input else 'vec2'}, but got {x.ndim}-D")
+            raise RuntimeError(
+                f"outer: Expected 1-D argument {'self' if x is input else 'vec2'}, but got "
+                f"{x.ndim}-D"
+            )
     return input.unsqueeze(1) * vec2
 
 
@@ -171,7 +175,9 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _added(input, outer(vec1, vec2), beta, alpha)
 
 
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
     """``beta * input + alpha * batch1 @ batch2``."""
     return _added(input, bmm(batch1, batch2), beta, alpha)
 
@@ -202,7 +208,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     for d in da:
         k *= a._shape[d]
     x = a.permute(left + da).reshape(-1, k) if k else a.permute(left + da).reshape(_n(a, left), 0)
-    y = b.permute(db + right).reshape(k, -1) if k else b.permute(db + right).reshape(0, _n(b, right))
+    y = (
+        b.permute(db + right).reshape(k, -1)
+        if k
+        else b.permute(db + right).reshape(0, _n(b, right))
+    )
     shape = tuple(a._shape[d] for d in left) + tuple(b._shape[d] for d in right)
     return _product(x, y).reshape(shape)
 
@@ -269,7 +279,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
-# --- einsum -----------------------------------------------------------------------------------------
+# --- einsum -------------------------------------------------------------------------------------
 
 
 def einsum(equation: Any, *operands: Any) -> Tensor:
@@ -284,7 +294,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
             old = sizes.get(c, 1)
             if old != n and old != 1 and n != 1:
                 raise RuntimeError(
-                    f"einsum(): subscript {c} has size {n} for operand {k} which does not broadcast "
+                    f"einsum(): subscript {c} has size {n} for operand {k} which does not "
+                    "broadcast "
                     f"with previously seen size {old}"
                 )
             sizes[c] = max(old, n) if 0 not in (old, n) else 0
@@ -298,27 +309,37 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         x, s = x.sum(gone), "".join(c for c in s if c in output)
     missing = [c for c in output if c not in s]
     if missing:
-        raise RuntimeError(f"einsum(): output subscript {missing[0]} does not appear in the equation for any input operand")
+        raise RuntimeError(
+            f"einsum(): output subscript {missing[0]} does not appear in the equation for any "
+            "input operand"
+        )
     return x.permute([s.index(c) for c in output]) if output != s else x
 
 
 def _parse(equation: Any, xs: list[Tensor]) -> tuple[list[str], str, list[Tensor]]:
     """Letters per operand and of the result; an ellipsis becomes letters of its own."""
     if not isinstance(equation, str):
-        raise TypeError("einsum(): the sublist form is not supported; write the equation as a string")
+        raise TypeError(
+            "einsum(): the sublist form is not supported; write the equation as a string"
+        )
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     inputs = left.split(",")
     if len(inputs) != len(xs):
         more = "fewer" if len(xs) < len(inputs) else "more"
-        raise RuntimeError(f"einsum(): {more} operands were provided than specified in the equation")
+        raise RuntimeError(
+            f"einsum(): {more} operands were provided than specified in the equation"
+        )
     free = [c for c in "0123456789!@#$%&*" if c not in text]
     n_dots = 0
     for k, s in enumerate(inputs):
         named = s.replace("...", "", 1)
         if not all(c.isalpha() for c in named):
             bad = next(c for c in named if not c.isalpha())
-            raise RuntimeError(f"einsum(): invalid subscript given at index {left.index(bad)} in the equation string, subscripts must be in [a-zA-Z]")
+            raise RuntimeError(
+                f"einsum(): invalid subscript given at index {left.index(bad)} in the equation "
+                "string, subscripts must be in [a-zA-Z]"
+            )
         dots = xs[k].ndim - len(named)
         if dots < 0 or (dots and "..." not in s):
             raise RuntimeError(
@@ -335,10 +356,14 @@ def _parse(equation: Any, xs: list[Tensor]) -> tuple[list[str], str, list[Tensor
         output = right.replace("...", tail)
         if len(set(output)) != len(output):
             twice = next(c for c in output if output.count(c) > 1)
-            raise RuntimeError(f"einsum(): output subscript {twice} appears more than once in the output")
+            raise RuntimeError(
+                f"einsum(): output subscript {twice} appears more than once in the output"
+            )
     else:
         named = "".join(inputs)
-        output = tail + "".join(sorted(c for c in set(named) if c.isalpha() and named.count(c) == 1))
+        output = tail + "".join(
+            sorted(c for c in set(named) if c.isalpha() and named.count(c) == 1)
+        )
     return inputs, output, xs
 
 
@@ -387,9 +412,7 @@ def _ordered(x: Tensor, s: str, want: list[str]) -> Tensor:
     return x.permute([s.index(c) for c in want])
 
 
-def _stretched(
-    a: Tensor, la: list[str], b: Tensor, lb: list[str], c: str
-) -> tuple[Tensor, Tensor]:
+def _stretched(a: Tensor, la: list[str], b: Tensor, lb: list[str], c: str) -> tuple[Tensor, Tensor]:
     i, j = la.index(c), lb.index(c)
     n, m = a._shape[i], b._shape[j]
     if n == m:
@@ -397,5 +420,3 @@ def _stretched(
     if n == 1:
         return a.expand(tuple(m if k == i else v for k, v in enumerate(a._shape))), b
     return a, b.expand(tuple(n if k == j else v for k, v in enumerate(b._shape)))
-
-

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import autograd, dtypes as dt
+from .. import autograd
+from .. import dtypes as dt
 from ..graph import Node, cast, const, iota
 from ..ops.functional import Geometry, ViewRow, apply, apply_view, device_of, take
 from ..ops.row import Row
@@ -31,7 +32,7 @@ def _ints(args: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(a if type(a) is int else int(a) for a in args)
 
 
-# --- reshapes -------------------------------------------------------------------------------------
+# --- reshapes -----------------------------------------------------------------------------------
 
 
 def _view_geometry(shape: Shape, strides: Shape, offset: int, *, size: Shape) -> Geometry:
@@ -130,7 +131,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return apply_view(UNSQUEEZE, input, dim=wrap_dim(dim, input.ndim + 1))
 
 
-# --- permutations ---------------------------------------------------------------------------------
+# --- permutations -------------------------------------------------------------------------------
 
 
 def _permute_geometry(shape: Shape, strides: Shape, offset: int, *, dims: Shape) -> Geometry:
@@ -148,6 +149,8 @@ T = ViewRow("t", _permute_geometry, _unpermute)
 
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """The dimensions in another order."""
+    if not dims:
+        raise TypeError('permute() missing 1 required positional arguments: "dims"')
     order = _ints(dims)
     if len(order) != input.ndim:
         raise RuntimeError(
@@ -178,7 +181,9 @@ swapaxes = swapdims = transpose
 def t(input: Tensor, name: str = "t") -> Tensor:
     """A matrix transposed."""
     if input.ndim > 2:
-        raise RuntimeError(f"{name}() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+        raise RuntimeError(
+            f"{name}() expects a tensor with <= 2 dimensions, but self is {input.ndim}D"
+        )
     return apply_view(T, input, dims=(1, 0) if input.ndim == 2 else tuple(range(input.ndim)))
 
 
@@ -205,7 +210,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 moveaxis = movedim
 
 
-# --- expansion ------------------------------------------------------------------------------------
+# --- expansion ----------------------------------------------------------------------------------
 
 
 def _expand_geometry(shape: Shape, strides: Shape, offset: int, *, size: Shape) -> Geometry:
@@ -224,8 +229,9 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
     want = _ints(size)
     pad = len(want) - input.ndim
     if pad < 0:
+        kind = _EXPAND_NAMES.get(input.dtype.name) or input.type_name()
         raise RuntimeError(
-            f"expand({input.type_name()}{{{list(input._shape)}}}, size={list(want)}): the number of "
+            f"expand({kind}{{{list(input._shape)}}}, size={list(want)}): the number of "
             f"sizes provided ({len(want)}) must be greater or equal to the number of dimensions in "
             f"the tensor ({input.ndim})"
         )
@@ -247,6 +253,10 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
                 f"{list(input._shape)}"
             )
     return apply_view(EXPAND, input, size=tuple(out))
+
+
+# these have no legacy type, says PyTorch
+_EXPAND_NAMES = {"bool": "CPUBoolType", "bfloat16": "CPUBFloat16Type"}
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -320,15 +330,15 @@ def repeat_interleave(
                 "repeats must have the same size as input along dim, but got "
                 f"repeats.size(0) = {len(counts)} and input.size({dim}) = {input._shape[dim]}"
             )
-        index = input.new_tensor([i for i, k in enumerate(counts) for _ in range(k)], dtype=dt.int64)
-        return input.index_select(dim, index)
+        rows = [i for i, k in enumerate(counts) for _ in range(k)]
+        return input.index_select(dim, input.new_tensor(rows, dtype=dt.int64))
     k = int(repeats)
     s = input._shape
     wide = expand(unsqueeze(input, dim + 1), (*s[: dim + 1], k, *s[dim + 1 :]))
     return reshape(contiguous(wide), (*s[:dim], s[dim] * k, *s[dim + 1 :]))
 
 
-# --- windows --------------------------------------------------------------------------------------
+# --- windows ------------------------------------------------------------------------------------
 
 
 def _slice_geometry(
@@ -351,6 +361,8 @@ def slice_dim(input: Tensor, dim: int, start: int, step: int, length: int) -> Te
 
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """``length`` positions from ``start`` on."""
+    if not input._shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, input.ndim)
     n, start = input._shape[d], int(start)
     if not -n <= start <= n:
@@ -417,7 +429,9 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size < 0 or (size == 0 and n):
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+            raise RuntimeError(
+                f"split expects split_size be non-negative, but got split_size={size}"
+            )
         sizes = [min(size, n - i) for i in range(0, n, size)] if n else [0]
     else:
         sizes = [int(s) for s in split_size_or_sections]
@@ -507,9 +521,7 @@ def diag(input: Tensor, diagonal_: int = 0, *, diagonal: int | None = None) -> T
     if input.ndim == 2:
         return clone(globals()["diagonal"](input, k))
     if input.ndim != 1:
-        raise RuntimeError(
-            f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D"
-        )
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
     return diag_embed(input, k)
 
 
@@ -546,9 +558,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     d = wrap_dim(dimension, input.ndim)
     n = input._shape[d] if input._shape else 1
     if size > n:
-        raise RuntimeError(
-            f"maximum size for tensor at dimension {d} is {n} but size is {size}"
-        )
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     if not input._shape:
@@ -585,7 +595,8 @@ def as_strided(
         raise RuntimeError("mismatch in length of strides and shape")
     if any(s < 0 for s in stride):
         raise RuntimeError(
-            f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}"
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(stride)}"
         )
     if at < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {at}")
@@ -600,7 +611,7 @@ def as_strided(
     return apply_view(AS_STRIDED, input, size=size, stride=stride, at=at)
 
 
-# --- copies ---------------------------------------------------------------------------------------
+# --- copies -------------------------------------------------------------------------------------
 
 CLONE = Row("clone", "x", lambda x: Node("copy", (x,), x.shape, x.dtype) if x.op == "view" else x,
             {"x": lambda g: g})  # fmt: skip
@@ -770,7 +781,8 @@ def _check_cat(real: list[Tensor], xs: list[Tensor], d: int) -> None:
             if a != b and k != d:
                 raise RuntimeError(
                     f"Sizes of tensors must match except in dimension {d}. Expected size {a} but "
-                    f"got size {b} for tensor number {[y is x for y in xs].index(True)} in the list."
+                    f"got size {b} for tensor number {[y is x for y in xs].index(True)} in the "
+                    "list."
                 )
 
 
@@ -840,7 +852,9 @@ def _triangle(x: Tensor, k: int, op: str) -> Tensor:
     from ..graph import compare
 
     if x.ndim < 2:
-        raise RuntimeError(f"tri{'l' if op == 'ge' else 'u'}: input tensor must have at least 2 dimensions")
+        raise RuntimeError(
+            f"tri{'l' if op == 'ge' else 'u'}: input tensor must have at least 2 dimensions"
+        )
     n, m = x._shape[-2:]
     row, col = iota((n, 1), (1, 0), k, dt.int32), iota((1, m), (0, 1), 0, dt.int32)
     mask = Tensor._wrap(compare(op, row, col), x.storage.device)
@@ -870,7 +884,9 @@ def triu_indices(row: int, col: int, offset: int = 0, *, device: Any = None, **_
     return triangle_indices(row, col, offset, False, device)
 
 
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """Widens (or with negative numbers narrows) the last dimensions; pairs from the last one on."""
     from .padding import pad as padded
 

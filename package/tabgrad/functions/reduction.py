@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from .. import autograd, dtypes as dt
+from .. import autograd
+from .. import dtypes as dt
 from ..dtypes import DType
 from ..graph import Node, cast, compare, const, elementwise, iota
 from ..ops import functional as ops
@@ -30,7 +31,9 @@ def _summable(x: Tensor, dtype: DType | None) -> tuple[Tensor, DType]:
     return x.to(work), out
 
 
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def sum(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Sum of elements; integers and bools are summed in int64."""
     x, out = _summable(input, dtype)
     y = ops.reduce(x, "sum", wrap_dims(dim, input.ndim), keepdim)
@@ -39,12 +42,16 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType |
     return y.to(out)
 
 
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def nansum(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Sum where nan counts as 0."""
     return sum(input.nan_to_num(0.0, math.inf, -math.inf), dim, keepdim, dtype=dtype)
 
 
-def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def prod(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Product of elements."""
     x, out = _summable(input, dtype)
     dims = wrap_dims(dim, input.ndim)
@@ -61,7 +68,9 @@ def _float_only(name: str, x: Tensor, dtype: DType | None) -> Tensor:
     return x.to(got)
 
 
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def mean(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Average of elements."""
     x = _float_only("mean", input, dtype)
     dims = wrap_dims(dim, x.ndim)
@@ -155,7 +164,7 @@ def std_mean(input: Tensor, dim: Any = None, **kw: Any) -> tuple[Tensor, Tensor]
     return std(input, dim, **kw), mean(input, dim, kw.get("keepdim", False))
 
 
-# --- extremes -------------------------------------------------------------------------------------
+# --- extremes -----------------------------------------------------------------------------------
 
 
 def _check_nonempty(name: str, x: Tensor, dims: Shape, given: Any) -> None:
@@ -290,7 +299,9 @@ def _extreme(input: Tensor, kind: str, dim: Any, keepdim: bool, other: Any = Non
         return (maximum if kind == "max" else minimum)(input, other)
     if dim is None:
         _check_nonempty(kind, input, wrap_dims(None, input.ndim), None)
-        return label(_amax(input, kind, wrap_dims(None, input.ndim), False), f"{kind.title()}Backward1")
+        return label(
+            _amax(input, kind, wrap_dims(None, input.ndim), False), f"{kind.title()}Backward1"
+        )
     if not input._shape:
         wrap_dim(dim, 0)
         return pair(kind, input.clone(), input.new_zeros((), dtype=dt.int64))
@@ -316,16 +327,18 @@ class _Picked:
 
     def __init__(self, d: int) -> None:
         self.grads = (_grad_picked,)
-        self.saves = (("g", "x", "index", "d"),)
+        self.saves = (("g", "x_shape", "index", "d"),)
 
 
-def _grad_picked(g: Tensor, x: Tensor, index: Tensor, d: int) -> Tensor:
-    n = x._shape[d]
+def _grad_picked(g: Tensor, x_shape: Shape, index: Tensor, d: int) -> Tensor:
+    dims = range(len(x_shape))
     place = iota(
-        tuple(n if k == d else 1 for k in range(x.ndim)),
-        tuple(int(k == d) for k in range(x.ndim)), 0, dt.int64,
-    )  # fmt: skip
-    here = Tensor._wrap(place, x.storage.device) == index
+        tuple(x_shape[d] if k == d else 1 for k in dims),
+        tuple(int(k == d) for k in dims),
+        0,
+        dt.int64,
+    )
+    here = Tensor._wrap(place, g.storage.device) == index
     return here.where_(g)
 
 
@@ -353,7 +366,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return pair("median", values, indices)
 
 
-# --- truth ----------------------------------------------------------------------------------------
+# --- truth --------------------------------------------------------------------------------------
 
 
 def _truth(input: Tensor, dim: Any, keepdim: bool, kind: str) -> Tensor:
@@ -395,7 +408,7 @@ def allclose(
     return bool(input.isclose(other, rtol, atol, equal_nan).all())
 
 
-# --- logs and norms ---------------------------------------------------------------------------------
+# --- logs and norms -----------------------------------------------------------------------------
 
 
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
@@ -431,7 +444,9 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 def _soft_input(name: str, x: Tensor) -> Tensor:
     if not x.dtype.is_floating_point:
-        raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{title(x.dtype)}\'')
+        raise NotImplementedError(
+            f"\"{name}_lastdim_kernel_impl\" not implemented for '{title(x.dtype)}'"
+        )
     return x
 
 
@@ -472,7 +487,11 @@ LOG_SOFTMAX = Row("log_softmax", "x", _no_node, {
 
 
 def norm(
-    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None
+    input: Tensor,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: DType | None = None,
 ) -> Tensor:
     """The p-norm of vectors (or the Frobenius norm)."""
     x = _float_only("linalg.vector_norm", input, dtype)
@@ -522,7 +541,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return vector_norm(input - other, p)
 
 
-# --- running ----------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------
 
 
 def _running(x: Tensor, dim: int, f: Any) -> Tensor:
@@ -559,8 +578,10 @@ def _grad_cumprod(g: Tensor, x: Tensor, out: Tensor) -> Tensor:
     n = x._shape[-1]
     eye = x.new_ones((n,)).diag_embed().to(dt.bool_)
     others = x.unsqueeze(-2).expand((*x._shape[:-1], n, n)).masked_fill(eye, 1.0)
-    runs = _running(others, -1, lambda t: ops.scan(t, "prod")) if not x._requires_grad else (
-        _cumprod_last(others)
+    runs = (
+        _running(others, -1, lambda t: ops.scan(t, "prod"))
+        if not x._requires_grad
+        else (_cumprod_last(others))
     )
     runs = runs.triu()
     return (runs * g.unsqueeze(-2)).sum(-1)
@@ -607,5 +628,3 @@ def trace(input: Tensor) -> Tensor:
     if input.ndim != 2:
         raise RuntimeError("trace: expected a matrix, but got tensor with dim " + str(input.ndim))
     return sum(input.diagonal())
-
-

@@ -32,9 +32,7 @@ def _order(x: Tensor, descending: bool) -> Tensor:
     return ops.sort_permutation(_keys(x, descending))
 
 
-def sort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
-) -> Pair:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Pair:
     """Values in order along a dimension, and where they were; always stable."""
     if not input._shape:
         wrap_dim(dim, 0)
@@ -57,9 +55,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0)[0]
 
 
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> Pair:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Pair:
     """The ``k`` largest (or smallest) values and where they are."""
     n = input._shape[wrap_dim(dim, input.ndim)] if input._shape else 1
     if not 0 <= k <= n:
@@ -118,7 +114,9 @@ def _runs(s: Tensor, order: Tensor | None, x: Tensor, inverse: bool, counts: boo
 
     n = s._shape[0]
     if n:
-        first = cat([s.new_ones((1,), dtype=dt.bool_), s.narrow(0, 1, n - 1) != s.narrow(0, 0, n - 1)])
+        first = cat(
+            [s.new_ones((1,), dtype=dt.bool_), s.narrow(0, 1, n - 1) != s.narrow(0, 0, n - 1)]
+        )
     else:
         first = s.new_zeros((0,), dtype=dt.bool_)
     values = s.masked_select(first)
@@ -150,13 +148,20 @@ def searchsorted(
     return y.to(dt.int32) if out_int32 else y
 
 
-def bucketize(input: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+def bucketize(
+    input: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
     """The bucket each value falls into."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
 def quantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
 ) -> Tensor:
     """The q-th quantile, interpolated linearly."""
     if interpolation != "linear":

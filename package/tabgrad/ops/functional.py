@@ -1,4 +1,4 @@
-"""The differentiable ops: rows that are more than an expression, and the door all ops go through."""
+"""The differentiable ops: rows that are more than an expression, and the door all go through."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def window(x: Tensor, geometry: Geometry) -> Tensor:
 
 
 WINDOW = Row("as_strided", "x", lambda x, geometry: view(x, *geometry), {
-    "x": lambda g, x, geometry: place(g, x._shape, geometry),
+    "x": lambda g, x_shape, geometry: place(g, x_shape, geometry),
 })  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _reduce_kw(x: Tensor, kind: str, dims: Shape, keepdim: bool) -> dict[str, An
 
 
 SUM = Row("sum", "x", _reduce_node, {
-    "x": lambda g, x, dims, keepdim: _spread(g, x._shape, dims, keepdim),
+    "x": lambda g, x_shape, dims, keepdim: _spread(g, x_shape, dims, keepdim),
 })  # fmt: skip
 
 
@@ -170,8 +170,8 @@ def _grad_prod(g: Any, x: Any, out: Any, dims: Shape, keepdim: bool) -> Any:
         return x.new_zeros(x._shape)
     one = flat.new_ones((*rows, 1))
     left = one if n == 1 else _cat_last(one, flat.narrow(-1, 0, n - 1)).cumprod(-1)
-    right = one if n == 1 else (
-        _cat_last(one, flat.narrow(-1, 1, n - 1).flip(-1)).cumprod(-1).flip(-1)
+    right = (
+        one if n == 1 else (_cat_last(one, flat.narrow(-1, 1, n - 1).flip(-1)).cumprod(-1).flip(-1))
     )
     others = (left * right).reshape(tuple(x._shape[d] for d in order))
     back = tuple(order.index(d) for d in range(x.ndim))
@@ -201,9 +201,9 @@ def _take_node(x: Node, index: Node) -> Node:
 
 
 TAKE = Row("take", "x index", _take_node, {
-    "x": lambda g, x, index: scatter(
-        g.new_zeros((x.numel(),)), index.reshape(-1), g.reshape(-1), "add"
-    ).reshape(x._shape),
+    "x": lambda g, x_shape, index: scatter(
+        g.new_zeros((numel(x_shape),)), index.reshape(-1), g.reshape(-1), "add"
+    ).reshape(x_shape),
 })  # fmt: skip
 
 
@@ -269,14 +269,16 @@ def index_code(dim: int, size: int) -> int:
 
 def _matmul_node(a: Node, b: Node) -> Node:
     """(…, M, K) × (…, K, N) with equal or size-1 batch dimensions, both at least 2-d."""
-    batch = elementwise("add", (Node("", (), a.shape[:-2], a.dtype), Node("", (), b.shape[:-2], a.dtype)), a.dtype).shape
+    batch = elementwise(
+        "add", (Node("", (), a.shape[:-2], a.dtype), Node("", (), b.shape[:-2], a.dtype)), a.dtype
+    ).shape
     shape = (*batch, a.shape[-2], b.shape[-1])
     if not numel(shape) or not a.shape[-1]:
         return const(0, a.dtype, shape)
     return Node("matmul", (a, b), shape, a.dtype)
 
 
-MATMUL = Row("mm", "a b", _matmul_node, {
+MATMUL: Row = Row("mm", "a b", _matmul_node, {
     "a": lambda g, b: apply(MATMUL, g, b.mT), "b": lambda g, a: apply(MATMUL, a.mT, g),
 })  # fmt: skip
 
@@ -318,15 +320,15 @@ def _conv_node(op: str, shape: str) -> Callable[..., Node]:
 
 
 # each of the three is bilinear; the gradient of one is made of the other two
-CONV = Row("convolution", "x w", _conv_node("conv2d", "y"), {
+CONV: Row = Row("convolution", "x w", _conv_node("conv2d", "y"), {
     "x": lambda g, w, conv: apply(CONV_INPUT, g, w, conv=conv),
     "w": lambda g, x, conv: apply(CONV_WEIGHT, g, x, conv=conv),
 })  # fmt: skip
-CONV_INPUT = Row("convolution_input", "g_ w", _conv_node("conv2d_input", "x"), {
+CONV_INPUT: Row = Row("convolution_input", "g_ w", _conv_node("conv2d_input", "x"), {
     "g_": lambda g, w, conv: apply(CONV, g, w, conv=conv),
     "w": lambda g, g_, conv: apply(CONV_WEIGHT, g_, g, conv=conv),
 })  # fmt: skip
-CONV_WEIGHT = Row("convolution_weight", "g_ x", _conv_node("conv2d_weight", "w"), {
+CONV_WEIGHT: Row = Row("convolution_weight", "g_ x", _conv_node("conv2d_weight", "w"), {
     "g_": lambda g, x, conv: apply(CONV, x, g, conv=conv),
     "x": lambda g, g_, conv: apply(CONV_INPUT, g_, g, conv=conv),
 })  # fmt: skip
@@ -366,7 +368,7 @@ def _scan_node(x: Node, kind: str) -> Node:
     return Node("scan", (x,), x.shape, x.dtype, kind)
 
 
-SCAN = Row("cumsum", "x", _scan_node, {
+SCAN: Row = Row("cumsum", "x", _scan_node, {
     "x": lambda g, kind: apply(SCAN, g.flip(-1), kind=kind).flip(-1),
 })  # fmt: skip
 
