@@ -291,6 +291,11 @@ def has_webgpu() -> bool:
     return bool(getattr(navigator, "gpu", None))
 
 
+def has_address() -> bool:
+    """Whether a relative address means something: there is a page. Node has none."""
+    return bool(getattr(js.globalThis, "location", None))
+
+
 def _record() -> Any:
     return js.Object.fromEntries
 

@@ -8,11 +8,15 @@ from typing import Any
 
 from . import dtypes as dt
 from . import indexing, methods
+from .amp import autocast
 from .creation import LegacyType
 from .functions import elementwise, gathering, linalg, movement, reduction, sorting
 from .tensor import LEGACY_TYPES, Tensor
 
-__all__ = ["finfo", "iinfo", "is_floating_point", "is_tensor", "numel"]
+__all__ = [
+    "autocast", "compile", "finfo", "get_float32_matmul_precision", "iinfo", "is_floating_point",
+    "is_tensor", "numel", "set_float32_matmul_precision",
+]  # fmt: skip
 
 
 def with_out(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,6 +111,29 @@ def is_floating_point(input: Tensor) -> bool:
 def numel(input: Tensor) -> int:
     """Number of elements."""
     return input.numel()
+
+
+def compile(model: Any = None, **options: Any) -> Any:
+    """The model itself: what it computes is planned, fused and cached by structure anyway."""
+    return model if model is not None else lambda m: m
+
+
+_precision = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Accepted as in PyTorch; products are always computed in float32."""
+    global _precision
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(
+            f"Float32 matmul precision must be one of highest, high or medium, got {precision}"
+        )
+    _precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What ``set_float32_matmul_precision`` was given."""
+    return _precision
 
 
 class finfo:

@@ -27,6 +27,8 @@ class device:
     (the host's executor: wasm in a page, numpy on desktop)."""
 
     __slots__ = ("index", "type")
+    type: str
+    index: int | None
 
     def __init__(self, type: Any, index: int | None = None) -> None:
         if isinstance(type, device):
@@ -414,5 +416,3 @@ def memory_allocated(spec: Any = None) -> int:
 def max_memory_allocated(spec: Any = None) -> int:
     """The most bytes held by values so far."""
     return resolve(spec).peak
-
-

@@ -148,7 +148,7 @@ class _Rewriter:
         elif node.op in FUSIBLE:
             out = node if srcs == node.srcs else _rebuilt(node, srcs)
             if node.op == "reduce":
-                out = self._split(out)
+                out = self._split(self._unpacked(out))
         else:
             out = self._structured(node, srcs)
         self.keep.append(out)
@@ -180,9 +180,13 @@ class _Rewriter:
             if composed is not None:
                 return composed
         if src.op in ("number", "const"):
-            return Node(src.op, (), shape, src.dtype, src.arg) if src.op == "const" else _renamed(src, shape)
+            return (
+                Node(src.op, (), shape, src.dtype, src.arg)
+                if src.op == "const"
+                else _renamed(src, shape)
+            )
         if src.op == "iota":
-            moved = _compose_strides(src.shape, *src.arg, shape, strides, offset)
+            moved = _compose_strides(src.shape, src.arg, shape, strides, offset)
             if moved is not None:
                 return Node("iota", (), shape, src.dtype, moved)
         out = Node("view", (src,), shape, src.dtype, (strides, offset))
@@ -216,8 +220,19 @@ class _Rewriter:
         self.keep.extend(srcs)
         return out
 
+    def _unpacked(self, node: Node) -> Node:
+        """A reduction of packed floats in float32: a row's result cannot be half a word."""
+        if not self.caps.packed or node.dtype not in _PACKED:
+            return node
+        src = Node("cast", node.srcs, node.srcs[0].shape, float32)
+        wide = Node("reduce", (src,), node.shape, float32, node.arg)
+        self.keep += [src, wide]
+        return Node("cast", (self._split(wide),), node.shape, node.dtype)
+
     def _split(self, node: Node) -> Node:
         """A long reduction of few rows in two steps, so that many workgroups have work."""
+        if node.op != "reduce":
+            return node
         kind, k = node.arg
         src, limit = node.srcs[0], self.caps.split_over
         inner = numel(src.shape[len(src.shape) - k :])
@@ -236,7 +251,7 @@ class _Rewriter:
 
     def _structured(self, node: Node, srcs: tuple[Node, ...]) -> Node:
         """Structured kernels compute in 4- or 8-byte types: narrower ones are cast around them."""
-        if node.op == "sort" or node.op == "matmul" and node.dtype is float32:
+        if node.op == "sort" or (node.op == "matmul" and node.dtype is float32):
             return _rebuilt(node, srcs)
         if node.op == "store":
             narrow = self.caps.packed and node.dtype in _PACKED
@@ -261,6 +276,7 @@ class _Number(Node):
     """A number seen at another shape; keeps the slot of the first."""
 
     __slots__ = ("origin",)
+    origin: Node
 
 
 def _renamed(src: Node, shape: Shape) -> Node:
@@ -285,15 +301,17 @@ def is_virtual(node: Node, depth: int = 0) -> bool:
 
 def _compose(inner: Node, shape: Shape, strides: Shape, offset: int) -> Node | None:
     """view(view(x)) as one view."""
-    moved = _compose_strides(inner.shape, *inner.arg, shape, strides, offset)
+    moved = _compose_strides(inner.shape, inner.arg, shape, strides, offset)
     if moved is None:
         return None
     return Node("view", inner.srcs, shape, inner.dtype, moved)
 
 
 def _compose_strides(
-    mid: Shape, mid_strides: Shape, mid_offset: int, shape: Shape, strides: Shape, offset: int
+    mid: Shape, arg: tuple[Shape, int], shape: Shape, strides: Shape, offset: int
 ) -> tuple[Shape, int] | None:
+    """A view over the numbering of ``mid``, itself a view ``arg``, as one view."""
+    mid_strides, mid_offset = arg
     steps = decompose(shape, strides, offset, mid)
     if steps is None:
         merged, (inner,) = collapse(mid, [mid_strides])
@@ -313,7 +331,17 @@ class _Group:
     """One kernel in the making. ``dims`` is its space; once it has a reduction, ``rows`` ×
     ``inner``."""
 
-    __slots__ = ("dims", "externals", "has_row", "inner", "members", "rows", "sink", "stores", "why")
+    __slots__ = (
+        "dims",
+        "externals",
+        "has_row",
+        "inner",
+        "members",
+        "rows",
+        "sink",
+        "stores",
+        "why",
+    )
 
     def __init__(self, sink: Node, dims: Shape) -> None:
         self.sink = sink
@@ -419,9 +447,9 @@ class _Grouper:
     # a level plan is (level of the node, dims, rows, inner) to be committed
     def _level(self, group: _Group, node: Node, uses: list[tuple[Node, Node]]) -> Any:
         plans = [self._edge(group, node, c, s) for c, s in uses]
-        if any(p is None for p in plans) or any(p != plans[0] for p in plans):
-            return None
         plan = plans[0]
+        if plan is None or any(p != plan for p in plans):
+            return None
         if node.op == "reduce" and not self._can_reduce(group, node, plan):
             return None
         return plan
@@ -577,9 +605,9 @@ class _Emitter:
         sinks = {id(g.sink): g for g in self.groups}
         out_nodes = [peel(r) for r in self.graph.roots]
         for node in self.graph.order:
-            for s in node.srcs:
-                b = _base(s)
-                self.reads[id(b)] = self.reads.get(id(b), 0) + 1
+            for s in node.srcs:  # of the window, and of what it is a window on
+                for read in {id(peel(s)), id(_base(s))}:
+                    self.reads[read] = self.reads.get(read, 0) + 1
         self.root_ids = {id(n) for n in out_nodes}
         for node in self.graph.order:
             if id(node) in sinks:
@@ -756,9 +784,7 @@ class _Body:
     def _strides(self, shape: Shape, strides: Shape, level: int) -> tuple[Shape, int]:
         """A view's strides over the kernel's space, and the level it really needs."""
         keep = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
-        out = split_strides(
-            tuple(n for n, _ in keep), tuple(s for _, s in keep), self._dims(level)
-        )
+        out = split_strides(tuple(n for n, _ in keep), tuple(s for _, s in keep), self._dims(level))
         rows = len(self.group.dims)
         if level and not any(out[rows:]):
             return out[:rows], 0
@@ -837,8 +863,6 @@ class _Body:
             strides, real = self._strides(at, broadcast_strides(s.shape, s.arg[0], at), level)
             return self._emit("addr", type_, (), (strides, s.arg[1]), real)
         if self._inline(s):
-            if s.op == "view":
-                return self._inline_reshape(s, at, level)
             return self._compute(s, at, level)
         flat = peel(s)
         if flat.op == "view" and id(flat) not in self.e.slot_of:
@@ -848,33 +872,38 @@ class _Body:
             if s is not flat:  # a reshape of a window
                 fine = refine(tuple(n for n in shape if n != 1), s.shape)
                 if fine is None or self._sub(s.shape, at, fine, level) is None:
-                    slot, strides, offset, shape = self.e._material(flat), contiguous_strides(s.shape), 0, s.shape
+                    slot, strides, offset, shape = (
+                        self.e._material(flat),
+                        contiguous_strides(s.shape),
+                        0,
+                        s.shape,
+                    )
                 else:
                     return self._load_fine(slot, s, flat, fine, at, level)
         else:
-            slot, strides, offset, shape = self.e._material(s), contiguous_strides(s.shape), 0, s.shape
+            slot, strides, offset, shape = (
+                self.e._material(s),
+                contiguous_strides(s.shape),
+                0,
+                s.shape,
+            )
         strides, real = self._strides(at, broadcast_strides(shape, strides, at), level)
         return self._emit("load", type_, (), (self._operand(slot), strides, offset), real)
 
     def _inline(self, s: Node) -> bool:
-        return is_virtual(s) and id(s) not in self.e.slot_of
-
-    def _inline_reshape(self, s: Node, at: Shape, level: int) -> int:
-        """A view of a virtual value that could not be moved to its sources: through memory."""
-        slot = self.e._material(s)
-        strides = broadcast_strides(s.shape, contiguous_strides(s.shape), at)
-        strides, real = self._strides(at, strides, level)
-        return self._emit("load", s.dtype.compute, (), (self._operand(slot), strides, 0), real)
+        """Numbers and positions are computed where they are used, unless a view could not be moved
+        to them: then they go through memory."""
+        return s.op != "view" and is_virtual(s) and id(s) not in self.e.slot_of
 
     def _sub(self, shape: Shape, at: Shape, fine: Shape, level: int) -> Any:
         """Whether the refinement of a reshaped window fits the kernel's space."""
         if shape != at:
             return None
-        return refine(fine, self._dims(level)) == tuple(n for n in self._dims(level) if n != 1) or None
+        return (
+            refine(fine, self._dims(level)) == tuple(n for n in self._dims(level) if n != 1) or None
+        )
 
-    def _load_fine(
-        self, slot: int, s: Node, flat: Node, fine: Shape, at: Shape, level: int
-    ) -> int:
+    def _load_fine(self, slot: int, s: Node, flat: Node, fine: Shape, at: Shape, level: int) -> int:
         strides, offset = flat.arg
         keep = [(n, st) for n, st in zip(flat.shape, strides, strict=True) if n != 1]
         over = split_strides(tuple(n for n, _ in keep), tuple(st for _, st in keep), fine)
@@ -934,4 +963,3 @@ def _with_strides(i: Instr, strides: Shape) -> Instr:
     if i.op == "addr":
         return i._replace(arg=(strides, i.arg[1]))
     return i._replace(arg=(i.arg[0], strides, i.arg[2]))
-

@@ -207,9 +207,7 @@ def collapse(shape: Shape, views: Sequence[Shape]) -> tuple[Shape, list[Shape]]:
     for i, n in enumerate(shape):
         if n == 1:
             continue
-        if dims and all(
-            out[-1] == view[i] * n for out, view in zip(strides, views, strict=True)
-        ):
+        if dims and all(out[-1] == view[i] * n for out, view in zip(strides, views, strict=True)):
             dims[-1] *= n
             for out, view in zip(strides, views, strict=True):
                 out[-1] = view[i]

@@ -315,6 +315,8 @@ class Tensor(_Base):
     def grad_fn(self) -> autograd.Entry | None:
         """The tape entry that made this tensor; None for a leaf."""
         if self._base is not None and self._generation != self.storage.generation:
+            if self._origin.startswith("Output") and self._base._requires_grad:
+                raise RuntimeError(_BASE_WRITTEN.format(self._origin))
             self._regenerate()
         return self._grad_fn
 
@@ -333,7 +335,7 @@ class Tensor(_Base):
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
         if self._base is not None and self._generation != self.storage.generation:
-            self._regenerate()
+            return self._requires_grad or self._base.requires_grad
         return self._requires_grad
 
     @requires_grad.setter
@@ -400,7 +402,7 @@ class Tensor(_Base):
                 "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
                 "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
-                "function in torch/optim/optimizer.py as a reference."
+                "function in torch/optim/optimizer.py as the solution."
             )
         self._grad_fn, self._requires_grad, self._output_nr = None, False, 0
         return self
@@ -753,6 +755,11 @@ _NO_GRAD_VIEW = (
     "by "
     "moving both the view and the inplace either both inside the no_grad block (if you don't want "
     "the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+)
+_BASE_WRITTEN = (
+    "{} is a view and its base or another view of its base has been modified inplace. This view is "
+    "the output of a function that returns multiple views. Such functions do not allow the output "
+    "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
 )
 _ONE_OF_MANY = (
     "{} is a view and is being modified inplace. This view is the output of a "

@@ -15,7 +15,7 @@ pytest.importorskip("wasmtime")
 sys.path.insert(0, str(Path(__file__).parent))
 from machine import BUILD, ROOT, Machine
 from tabgrad.backends.wasm import lower
-from tabgrad.dtype import COMPUTE, DTYPES, bfloat16, bool_, float16, float32
+from tabgrad.dtypes import COMPUTE, DTYPES, bfloat16, bool_, float16, float32
 from tabgrad.ir import Fused, Instr, Structured
 
 STORED = {d: np.uint16 if d is bfloat16 else np.dtype(d.numpy_name) for d in DTYPES}

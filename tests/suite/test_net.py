@@ -67,7 +67,7 @@ def test_trains() -> None:
     opt = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     x, y = tg.randn(16, 3, 4, 4), tg.arange(16) % 10
     losses = []
-    for _ in range(15):
+    for _ in range(40):
         opt.zero_grad()
         loss = nn.functional.cross_entropy(model(x), y)
         loss.backward()

@@ -42,6 +42,10 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(f".{_LATER[name]}", __name__), name)
         globals()[name] = found  # also over the submodule of the same name
         return found
+    if name == "Variable":  # since 0.4 a tensor is one
+        from ..tensor import Tensor
+
+        return Tensor
     if name in ("function", "functional"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'tabgrad.autograd' has no attribute '{name}'")

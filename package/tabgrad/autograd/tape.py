@@ -251,7 +251,7 @@ def unpack(saved: Any, entry: Entry) -> Any:
 def edge(x: Any) -> Any:
     """Where the gradient of an input goes."""
     if x._base is not None:
-        x.requires_grad  # noqa: B018 (a view whose base was written looks its history up again)
+        x.grad_fn  # noqa: B018 (a view whose base was written looks its history up again)
     if not x._requires_grad:
         return None
     fn = x._grad_fn

@@ -136,7 +136,9 @@ def _instr(
     if i.op == "cast":
         return _cast(srcs[0], i.arg)
     if i.op == "reduce":
-        return _reduce(i.arg, np.broadcast_to(srcs[0], step.rows + step.inner), len(step.rows), type_)
+        return _reduce(
+            i.arg, np.broadcast_to(srcs[0], step.rows + step.inner), len(step.rows), type_
+        )
     out = _EXPRESSIONS[i.op](*srcs)
     return out if i.op in _KEYS else np.asarray(out).astype(type_, copy=False)
 
@@ -154,7 +156,7 @@ def _constant(value: Any, type_: Any) -> Any:
 def _memory(step: Fused, i: Instr, srcs: list[Any], space: Shape, arrays: list[Any]) -> Any:
     if i.op == "addr":
         strides, offset = i.arg
-        out = np.full(space, offset, _COMPUTE[i.type])
+        out: Any = np.full(space, offset, _COMPUTE[i.type])
         for d, s in enumerate(strides):
             n = space[d]
             out += (np.arange(n) * s).astype(out.dtype).reshape((n,) + (1,) * (len(space) - d - 1))
@@ -179,7 +181,7 @@ def _index(x: Any, size: int, code: int) -> Any:
 
 def _reduce(kind: str, x: Any, n_rows: int, type_: Any) -> Any:
     axes = tuple(range(n_rows, x.ndim))
-    f = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}[kind]
+    f: Any = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}[kind]
     if kind == "sum" and type_ is np.float32:  # pairwise along one contiguous axis
         flat = np.ascontiguousarray(x).reshape((*x.shape[:n_rows], -1))
         out = np.sum(flat, -1, dtype=np.float32)

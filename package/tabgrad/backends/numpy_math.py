@@ -68,7 +68,7 @@ def shr(a: Any, b: Any) -> Any:
 def order_key(a: Any) -> Any:
     """Integers that sort as the floats do: -0 equals 0, nan comes last."""
     kind = np.int32 if a.dtype == np.float32 else np.int64
-    bits = np.asarray(a + 0.0, order="C").view(kind)
+    bits: Any = np.asarray(a + 0.0, order="C").view(kind)
     key = np.where(bits < 0, np.iinfo(kind).min - bits, bits)
     return np.where(np.isnan(a), np.iinfo(kind).max, key).astype(kind)
 
@@ -94,8 +94,10 @@ def _erfinv(y: float) -> float:
     t = 2 / (math.pi * 0.147) + w / 2
     x = math.copysign(math.sqrt(math.sqrt(t * t - w / 0.147) - t), y)
     for _ in range(3):
-        err = math.erf(x) - y if abs(y) < 0.9 else (1 - abs(y) - math.erfc(abs(x))) * (
-            math.copysign(1.0, y)
+        err = (
+            math.erf(x) - y
+            if abs(y) < 0.9
+            else (1 - abs(y) - math.erfc(abs(x))) * (math.copysign(1.0, y))
         )
         x -= err / (2 / math.sqrt(math.pi) * math.exp(-x * x))
     return x

@@ -17,7 +17,9 @@ from ..runtime import Buffer, Device, counters
 from ..schedule import Caps, Schedule
 from ..tensor import Tensor
 
-_GARBAGE = 512  # buffers that may wait for the next run before they are freed by a call of their own
+_GARBAGE = (
+    512  # buffers that may wait for the next run before they are freed by a call of their own
+)
 _CELL = {"wasm": {"f": "d", "d": "d"}, "webgpu": {"f": "f"}}  # format of a scalar by compute type
 _WHOLE = {"wasm": "q", "webgpu": "i"}
 
@@ -117,6 +119,12 @@ class PageDevice(Device):
         self.last_plan = 0
         self.caps, self.lower = _rules(kind, handle)
         self.copies = _Copies() if kind == "webgpu" else None
+
+    def lose(self) -> None:
+        """Takes the GPU away, as a driver reset would: for tests."""
+        if self.copies is None:
+            raise RuntimeError("only a webgpu device can be lost, this one is " + self.kind)
+        self.handle.close()
 
     def check_dtype(self, dtype: DType) -> None:
         if dtype is float64 and not self.caps.wide:
@@ -261,7 +269,9 @@ class PageDevice(Device):
         try:
             return compiled.cells.pack(*values)
         except OverflowError:  # beyond float32: an infinity
-            return compiled.cells.pack(*[_float32(v) if isinstance(v, float) else v for v in values])
+            return compiled.cells.pack(
+                *[_float32(v) if isinstance(v, float) else v for v in values]
+            )
 
 
 def _float32(v: float) -> float:
@@ -343,6 +353,8 @@ async def stream_file(url: Any, made: Any, progress: Any) -> dict[str, Tensor]:
     from ..io.safetensors import header_length, parse_header
 
     url = fspath(url)
+    if "://" not in url and not bridge.has_address():
+        raise FileNotFoundError(f"{url}: no such file, and no page that it could lie beside")
     first = await bridge.fetch_bytes(url, 0, 8)
     header = parse_header(await bridge.fetch_bytes(url, 8, 8 + header_length(first)))
     out: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..dtype import COMPUTE, DType
+from ..dtypes import COMPUTE, DType
 from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch
 from .wasm_ops import FOLDS, TYPES, opcode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..dtype import COMPUTE, DTYPES, DType
+from ..dtypes import COMPUTE, DTYPES, DType
 from ..ir import Instr
 from ..ops.elementwise import ELEMENTWISE
 

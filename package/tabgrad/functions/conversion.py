@@ -129,6 +129,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Writes another tensor's values here, broadcast, converted and moved."""
     if not isinstance(src, Tensor):
         src = self.new_tensor(src)
+    self._check_writable(src._requires_grad)
     self._check_overlap(src)
     if src._shape != self._shape:
         shape = broadcast_shapes(self._shape, src._shape)

@@ -77,7 +77,7 @@ def mean(
     n = numel(tuple(x._shape[d] for d in dims))
     work, out = _summable(x, x.dtype)
     total = ops.reduce(work, "sum", dims, keepdim)
-    y = (total / n if n else total * math.nan).to(out)
+    y = (total / n if n else total + math.nan).to(out)
     return label(y, "MeanBackward0" if dim is None else "MeanBackward1")
 
 

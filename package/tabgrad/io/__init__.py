@@ -55,7 +55,9 @@ def loads(data: bytes, device: Any = None) -> dict[str, Tensor]:
     }
 
 
-async def load(source: str | os.PathLike[str], device: Any = None, progress: Any = None) -> dict[str, Tensor]:
+async def load(
+    source: str | os.PathLike[str], device: Any = None, progress: Any = None
+) -> dict[str, Tensor]:
     """Reads a safetensors or ``.ptjs`` file from a path or URL.
 
     In a page a URL is streamed: the bytes go straight to device memory, never through Python's.
@@ -108,4 +110,3 @@ def _own(x: Any) -> Tensor:
 
         return tensor(x.float().numpy(), device="cpu").to(bfloat16)
     return tensor(x.numpy(), device="cpu")
-

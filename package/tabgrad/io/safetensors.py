@@ -111,8 +111,9 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _entry(name: str, value: Any, begin: int) -> Entry:
     if not isinstance(value, dict):
         raise SafetensorError(f"the header's entry for '{name}' is not an object")
-    dtype, shape = _NAMES.get(value.get("dtype", "")), value.get("shape")
-    offsets = value.get("data_offsets")
+    dtype = _NAMES.get(str(value.get("dtype")))
+    shape: Any = value.get("shape")
+    offsets: Any = value.get("data_offsets")
     if dtype is None:
         raise SafetensorError(
             f"tensor '{name}' has dtype {value.get('dtype')!r}; known are {', '.join(_NAMES)}"

@@ -90,7 +90,7 @@ def load(module: Module, state_dict: Any, strict: bool, assign: bool) -> _Incomp
     unexpected: list[str] = []
     errors: list[str] = []
     metadata = getattr(state_dict, "_metadata", None)
-    state = OrderedDict(state_dict)
+    state: Any = OrderedDict(state_dict)
     if metadata is not None:
         state._metadata = metadata
     _load_tree(module, state, "", metadata, strict, assign, missing, unexpected, errors)

@@ -91,7 +91,8 @@ def _accept_by_density(
     x: Tensor, mean: float, std: float, a: float, b: float, generator: Any
 ) -> Tensor:
     peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
-    out, pending = None, None
+    out: Any = None
+    pending: Any = None
     while pending is None or pending.any():
         drawn = x.new_empty(x.shape).uniform_(a, b, generator=generator)
         height = ((drawn - mean) / std).pow(2) * -0.5 - peak

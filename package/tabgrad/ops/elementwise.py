@@ -8,6 +8,7 @@ To add one: a row here, a line in ``tests/suite/samples.py``, and ``python wasm_
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from .row import Elementwise
 
@@ -15,11 +16,13 @@ _E = Elementwise
 LN2, LN10, PI = math.log(2.0), math.log(10.0), math.pi
 
 
-def _at(mask, g):  # the gradient where the mask holds, zero elsewhere
+def _at(mask: Any, g: Any) -> Any:  # the gradient where the mask holds, zero elsewhere
     return g.where(mask, g.new_zeros(()))
 
 
-def _tie(g, a, b, mine):  # maximum and minimum share the gradient where the inputs are equal
+def _tie(
+    g: Any, a: Any, b: Any, mine: Any
+) -> Any:  # maximum and minimum share the gradient where the inputs are equal
     return _at(mine, g) + _at(a == b, g * 0.5)
 
 
