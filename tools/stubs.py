@@ -44,11 +44,10 @@ def attached() -> dict[str, Any]:
     own = {
         line.split("def ")[1].split("(")[0] for line in source.splitlines() if "    def " in line
     }
-    own |= {line.split("=")[0].split(":")[0].strip() for line in source.splitlines()
-            if line.startswith("    ") and not line.startswith("     ") and "=" in line}  # fmt: skip
+    own |= set(re.findall(r"^    (\w+)(?:: [^=]+)? = ", source, re.M))
     skip = own | {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__",
                   "__static_attributes__", "__firstlineno__"}  # fmt: skip
-    return {k: v for k, v in vars(Tensor).items() if k not in skip}
+    return {k: v for k, v in vars(Tensor).items() if k not in skip and v is not None}
 
 
 def stub(name: str, f: Any) -> str:

@@ -19,7 +19,7 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )
-from .creation import *  # noqa: F403
+from .creation import *
 from .debug import set_debug
 from .dtypes import (
     DType as dtype,
@@ -38,11 +38,11 @@ from .dtypes import (
     uint8,
 )
 from .dtypes import bool_ as bool
-from .namespace import *  # noqa: F403
+from .namespace import *
 from .printing import set_printoptions
 from .promotion import can_cast, result_type
 from .promotion import promote as promote_types
-from .random import *  # noqa: F403
+from .random import *
 from .runtime import (
     device,
     get_default_device,

@@ -59,8 +59,8 @@ def describe(step: Any) -> str:
 def instructions(step: Fused) -> list[str]:
     """The SSA list of a fused kernel."""
     return [
-        f"%{k}:{i.type} = {i.op} {' '.join(f'%{s}' for s in i.srcs)} {i.arg if i.arg is not None else ''}"
-        f" (level {i.level}, phase {i.phase})"
+        f"%{k}:{i.type} = {i.op} {' '.join(f'%{s}' for s in i.srcs)} "
+        f"{'' if i.arg is None else i.arg} (level {i.level}, phase {i.phase})"
         for k, i in enumerate(step.instrs)
     ]
 

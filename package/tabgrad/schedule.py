@@ -540,7 +540,7 @@ class _Grouper:
 
     def _can_reduce(self, group: _Group, node: Node, plan: tuple[Any, ...]) -> bool:
         """A reduction sets the inner space of its group, or must agree with it."""
-        level, dims, inner = plan[:3]
+        level, _, inner = plan[:3]
         if level != 0:
             return False
         src = node.srcs[0]

@@ -113,7 +113,7 @@ def infer_size(shape: Sequence[int], n: int) -> Shape:
 
 
 def reshape_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
-    """Strides that show a view under a new shape of as many elements, or None if it needs a copy."""
+    """Strides that show a view under a new shape as large, or None if that needs a copy."""
     if not numel(shape):
         return contiguous_strides(new)
     # runs of dimensions that are contiguous among themselves: (elements, innermost stride)

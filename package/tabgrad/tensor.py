@@ -157,6 +157,9 @@ class Tensor(_Base):
         if self._seen is node:
             return self._node  # type: ignore[return-value]
         self._seen = node
+        if self._base is not None and self._generation != self.storage.generation:
+            if not self._origin:
+                self._regenerate()
         whole = self._offset == 0 and self.storage.nelems == numel(self._shape)
         if not (whole and node.shape == self._shape and is_contiguous(self._shape, self._strides)):
             node = view(node, self._shape, self._strides, self._offset)

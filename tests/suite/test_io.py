@@ -11,7 +11,17 @@ import pytest
 import tabgrad as tg
 from tabgrad.io import SafetensorError, load, load_file, loads, save_file
 
-DTYPES = [tg.bool, tg.uint8, tg.int8, tg.int16, tg.int32, tg.int64, tg.float16, tg.bfloat16, tg.float32]
+DTYPES = [
+    tg.bool,
+    tg.uint8,
+    tg.int8,
+    tg.int16,
+    tg.int32,
+    tg.int64,
+    tg.float16,
+    tg.bfloat16,
+    tg.float32,
+]
 
 
 def file(header: Any, data: bytes = b"") -> bytes:

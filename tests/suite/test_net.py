@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,11 @@ async def test_weights_from_a_file(tmp_path: Path) -> None:
 def test_weights_from_a_dict() -> None:
     saved, model = Net(), Net()
     assert model.load_state_dict(saved.state_dict()).missing_keys == []
-    with pytest.raises(RuntimeError, match="Error\\(s\\) in loading state_dict for Net:\n\tMissing "
-                       'key\\(s\\) in state_dict: "mlp.bias". \n\tUnexpected key\\(s\\) in '
-                       'state_dict: "head". '):  # fmt: skip
+    told = (
+        'Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: "mlp.bias". '
+        '\n\tUnexpected key(s) in state_dict: "head". '
+    )
+    with pytest.raises(RuntimeError, match=re.escape(told)):
         wrong = saved.state_dict()
         wrong["head"] = wrong.pop("mlp.bias")
         model.load_state_dict(wrong)

@@ -47,6 +47,11 @@ def power(a: Any, b: Any) -> Any:
     return np.where(b < 0, negative, np.power(a, np.where(b < 0, 0, b)))
 
 
+def sign(a: Any) -> Any:
+    """-1, 0 or 1; of nan 0, as PyTorch says."""
+    return np.subtract(a > 0, a < 0, dtype=a.dtype)
+
+
 def sigmoid(a: Any) -> Any:
     """1 / (1 + exp(-a)) without overflow."""
     e = np.exp(-np.abs(a))

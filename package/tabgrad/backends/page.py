@@ -292,7 +292,7 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]
     return webgpu.CAPS._replace(max_operands=buffers), lambda step: webgpu.lower(step, limits)
 
 
-# --- opening ----------------------------------------------------------------------------------------
+# --- opening --------------------------------------------------------------------------------------
 
 
 def open_sync(kind: str) -> PageDevice:
@@ -345,7 +345,7 @@ async def choose_async() -> Device:
     return _said(runtime.resolve("wasm"), reason)
 
 
-# --- files ------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 async def stream_file(url: Any, made: Any, progress: Any) -> dict[str, Tensor]:
@@ -368,7 +368,7 @@ async def stream_file(url: Any, made: Any, progress: Any) -> dict[str, Tensor]:
     return out
 
 
-# --- random numbers -----------------------------------------------------------------------------------
+# --- random numbers -------------------------------------------------------------------------------
 
 _STATE = 2512  # bytes of the generator's state, wasm_kernels/random.c
 

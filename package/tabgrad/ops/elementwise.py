@@ -1,8 +1,9 @@
 """The elementwise ops: one row each, expressions per executor and gradient together.
 
-To add one: a row here, a line in ``tests/suite/samples.py``, and ``python wasm_kernels/generate.py``.
-``np`` sees numpy as ``np`` and the functions of ``backends/numpy_math.py`` by name; ``wgsl`` the functions of
-``kernels_wgsl/math.wgsl``; ``c`` those of ``wasm_kernels/math.h``.
+To add one: a row here, a line in ``tests/suite/samples.py``, and
+``python wasm_kernels/generate.py``. ``np`` sees numpy as ``np`` and the functions of
+``backends/numpy_math.py`` by name; ``wgsl`` the functions of ``kernels_wgsl/math.wgsl``; ``c``
+those of ``wasm_kernels/math.h``.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _ROWS = [
        b=lambda g, a, b, out: g * (out * a.log()).masked_fill((a == 0) & (b >= 0), 0.0)),
     _E("neg", "a", "fdil", "-a", "-a", "NEG(a)", wgsl_l="sub_l(0, a)", a=lambda g: -g),
     _E("abs", "a", "fdil", "np.abs(a)", "abs(a)", "abs_{t}(a)", a=lambda g, a: g * a.sign()),
-    _E("sign", "a", "fdil", "np.subtract(a > 0, a < 0, dtype=a.dtype)", "sign_{t}(a)", "sign_{t}(a)", a=lambda g: g * 0.0),
+    _E("sign", "a", "fdil", "sign(a)", "sign_{t}(a)", "sign_{t}(a)", a=lambda g: g * 0.0),
     _E("maximum", "a b", "fdilb", "np.maximum(a, b)", "max_{t}(a, b)", "max_{t}(a, b)",
        a=lambda g, a, b: _tie(g, a, b, a > b), b=lambda g, a, b: _tie(g, a, b, b > a)),
     _E("minimum", "a b", "fdilb", "np.minimum(a, b)", "min_{t}(a, b)", "min_{t}(a, b)",

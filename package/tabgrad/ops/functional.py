@@ -66,7 +66,7 @@ def apply_view(row: ViewRow, x: Tensor, **kw: Any) -> Tensor:
     """A window on the same storage."""
     shape, strides, offset = row.geometry(x._shape, x._strides, x._offset, **kw)
     out = x._window(shape, strides, offset)
-    if x._requires_grad and autograd.mode.grad:
+    if (x._requires_grad or (x._base is not None and x.requires_grad)) and autograd.mode.grad:
         autograd.record(row, (x,), out, {"shape": x._shape, "kw": kw, **kw})
     return out
 
