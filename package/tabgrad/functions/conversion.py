@@ -129,7 +129,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Writes another tensor's values here, broadcast, converted and moved."""
     if not isinstance(src, Tensor):
         src = self.new_tensor(src)
-    self._check_writable(src._requires_grad)
+    self._check_writable(src.requires_grad)
     self._check_overlap(src)
     if src._shape != self._shape:
         shape = broadcast_shapes(self._shape, src._shape)
@@ -139,7 +139,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
                 f"{list(shape)}"
             )
     src = src.to(self.storage.device, self.dtype)
-    if src._shape != self._shape or src._requires_grad:
+    if src._shape != self._shape or src.requires_grad:
         src = apply(COPY, src, shape=self._shape)
     return self._write(src)
 
