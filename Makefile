@@ -11,7 +11,7 @@ PRETTY := "web/**/*.js" "site/**/*.{js,mjs}" "tools/**/*.{js,mjs}"
 RUFF_PATHS := package tests tools $(wildcard wasm_kernels/*.py bench site)
 
 .PHONY: help setup setup-firefox wheel kernels demo serve site test lint format types test-desktop \
-	test-browser test-host test-firefox test-node clean
+	test-torch test-browser test-host test-firefox test-node clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -62,14 +62,19 @@ types: ## check the types of the package
 	@$(SETUP) python
 	$(VENV)/mypy
 
-test-desktop: ## the suite and the doctests on desktop Python
-	@$(SETUP) python
-	$(VENV)/pytest tests/suite tests/test_doctests.py $(ARGS)
+test-desktop: kernels ## the suite, the doctests and the WASM kernels on desktop Python
+	$(VENV)/pytest tests/suite tests/test_doctests.py tests/test_types.py $(ARGS)
+	$(if $(ARGS),,$(VENV)/pytest tests/kernels/test_wasm.py tests/kernels/test_random.py)
+
+test-torch: ## desktop only: compare with real PyTorch, which is downloaded
+	@$(SETUP) python torch
+	.cache/torch/bin/pytest --import-mode=importlib tests/torch $(ARGS)
 
 test-browser: ## the suite in Pyodide in Chromium, on both devices, and (without ARGS) test-host
 	@$(SETUP)
 	@$(VENV)/python tools/browser_suite.py $(ARGS)
 	$(if $(ARGS),,$(VENV)/pytest tests/browser)
+	$(if $(ARGS),,$(VENV)/pytest tests/kernels/test_wgsl.py)
 
 test-host: ## tests/browser: the tools, and the wheel in a page and in a worker
 	@$(SETUP)

