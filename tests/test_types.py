@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-TOOL = Path(__file__).parent.parent / "tools" / "stubs.py"
+TOOL = Path(__file__).parent.parent / "tools" / "attached.py"
 
 
 def test_attached_methods() -> None:
-    spec = importlib.util.spec_from_file_location("stubs", TOOL)
+    spec = importlib.util.spec_from_file_location("attached", TOOL)
     assert spec and spec.loader
-    stubs = importlib.util.module_from_spec(spec)
+    tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(stubs)
-    assert len(stubs.attached()) > 300
-    assert stubs.TARGET.read_text() == stubs.text(), "run: python tools/stubs.py"
+    assert len(tool.attached()) > 300
+    assert tool.TARGET.read_text() == tool.text(), "run: python tools/attached.py"

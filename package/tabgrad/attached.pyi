@@ -1,4 +1,4 @@
-"""What methods.py attaches to Tensor. Written by tools/stubs.py."""
+"""What methods.py attaches to Tensor. Written by tools/attached.py."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

@@ -72,7 +72,7 @@ def _split(x: Tensor, key: Any) -> Advanced:
         elif _is_int(k):
             out = _select(select, out, d, int(k), place)
         else:
-            for t in _tensors(out, d, k):
+            for t in _tensors(out, d, k, len(index)):
                 index[d] = t
                 d += 1
     return Advanced(out, [index.get(i) for i in range(out.ndim)] if index else [])
@@ -134,13 +134,13 @@ def _consumes(k: Any) -> int:
     return 1
 
 
-def _tensors(view: Tensor, d: int, k: Any) -> list[Tensor]:
-    """An index as integer tensors, one per dimension it covers; masks become positions."""
+def _tensors(view: Tensor, d: int, k: Any, nr: int) -> list[Tensor]:
+    """The ``nr``-th index as integer tensors, one per dimension it covers; masks become positions."""
     if not isinstance(k, Tensor):
         if isinstance(k, str | dict | float) or not hasattr(k, "__len__"):
             raise IndexError(_KINDS.format(type(k).__name__))
         if isinstance(k, list | tuple | range):
-            _check_listed(view, d, k)
+            _check_listed(view, d, k, nr)
         k = tensor(
             list(k) if isinstance(k, tuple | range) else k,
             dtype=None if len(k) else dt.int64,
@@ -161,14 +161,14 @@ def _tensors(view: Tensor, d: int, k: Any) -> list[Tensor]:
     return [k]
 
 
-def _check_listed(view: Tensor, d: int, k: Any) -> None:
+def _check_listed(view: Tensor, d: int, k: Any, nr: int) -> None:
     """Positions that are known on the host are checked there, so that the error names them."""
     if d >= view.ndim:
         return
     n = view._shape[d]
     for i in k:
         if type(i) is int and not -n <= i < n:
-            raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
+            raise IndexError(f"index {i} is out of bounds for dimension {nr} with size {n}")
 
 
 def _lead(a: Advanced) -> tuple[Shape, Shape, Shape, list[int]]:
@@ -203,12 +203,12 @@ def positions(a: Advanced) -> Tensor:
     strides[len(before) : len(before)] = [0] * n
     full = (*before, *shape, *after)
     out: Node = iota(full, tuple(strides), 0, dt.int32)
-    for d in dims:
+    for nr, d in enumerate(dims):  # PyTorch's errors count index tensors, not dimensions
         t: Any = a.at[d]
         size = a.view._shape[d]
         if not size and numel(full):
-            raise IndexError(f"index is out of bounds for dimension {d} with size 0")
-        k = ops.checked_index(t, size, d).node()
+            raise IndexError(f"index is out of bounds for dimension {nr} with size 0")
+        k = ops.checked_index(t, size, nr).node()
         seen = k.shape
         k = view(k, (*seen, *(1,) * len(after)), (*contiguous_strides(seen), *(1,) * len(after)), 0)
         term = elementwise("mul", (k, const(basis[d], dt.int32)), dt.int32)

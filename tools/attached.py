@@ -1,7 +1,7 @@
 """Writes package/tabgrad/attached.pyi: the methods that methods.py attaches to Tensor, for type
 checkers and completion. A test compares it with what is attached.
 
-    python tools/stubs.py
+    python tools/attached.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "package"
 TARGET = PACKAGE / "tabgrad" / "attached.pyi"
-HEAD = '''"""What methods.py attaches to Tensor. Written by tools/stubs.py."""
+HEAD = '''"""What methods.py attaches to Tensor. Written by tools/attached.py."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -50,8 +50,8 @@ def attached() -> dict[str, Any]:
     return {k: v for k, v in vars(Tensor).items() if k not in skip and v is not None}
 
 
-def stub(name: str, f: Any) -> str:
-    """One line of the stub file."""
+def declared(name: str, f: Any) -> str:
+    """One line of the file."""
     if isinstance(f, property):
         return (
             f"    @property\n    def {name}(self) -> Any: ..."
@@ -93,7 +93,7 @@ def signature(f: Any) -> str:
 
 def text() -> str:
     """The whole file."""
-    return HEAD + "\n".join(stub(k, v) for k, v in sorted(attached().items())) + "\n"
+    return HEAD + "\n".join(declared(k, v) for k, v in sorted(attached().items())) + "\n"
 
 
 if __name__ == "__main__":
