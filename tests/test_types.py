@@ -12,6 +12,6 @@ def test_attached_methods() -> None:
     spec = importlib.util.spec_from_file_location("attached", TOOL)
     assert spec and spec.loader
     tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(stubs)
+    spec.loader.exec_module(tool)
     assert len(tool.attached()) > 300
     assert tool.TARGET.read_text() == tool.text(), "run: python tools/attached.py"

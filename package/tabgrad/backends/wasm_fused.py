@@ -142,12 +142,12 @@ class _Kernel:
 
     def tile(self, phase: int) -> list[int]:
         found: set[int] = set()
-        todo = self.roots(phase)
-        while todo:
-            k = todo.pop()
+        pending = self.roots(phase)
+        while pending:
+            k = pending.pop()
             if k not in found:
                 found.add(k)
-                todo += [s for s in self.instrs[k].srcs if not self.outside(s)]
+                pending += [s for s in self.instrs[k].srcs if not self.outside(s)]
         return sorted(found)
 
     def row_values(self, phase: int) -> list[int]:

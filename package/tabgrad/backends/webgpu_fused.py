@@ -502,12 +502,12 @@ class _Rows(_Kernel):
 
     def needed(self, roots: list[int]) -> list[int]:
         found: set[int] = set()
-        todo = list(roots)
-        while todo:
-            k = todo.pop()
+        pending = list(roots)
+        while pending:
+            k = pending.pop()
             if k not in found:
                 found.add(k)
-                todo += [s for s in self.instrs[k].srcs if not self.outside(s)]
+                pending += [s for s in self.instrs[k].srcs if not self.outside(s)]
         return sorted(found)
 
     def loop(self, scope: _Scope, phase: int) -> None:
