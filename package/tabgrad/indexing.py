@@ -135,7 +135,7 @@ def _consumes(k: Any) -> int:
 
 
 def _tensors(view: Tensor, d: int, k: Any, nr: int) -> list[Tensor]:
-    """The ``nr``-th index as integer tensors, one per dimension it covers; masks become positions."""
+    """The ``nr``-th index as integer tensors, one per dimension it covers, masks as positions."""
     if not isinstance(k, Tensor):
         if isinstance(k, str | dict | float) or not hasattr(k, "__len__"):
             raise IndexError(_KINDS.format(type(k).__name__))
