@@ -19,7 +19,7 @@ psi = _torch.digamma  # type: ignore[attr-defined]
 
 def entr(input: Tensor) -> Tensor:
     """``-x log x``, 0 at 0 and -inf below."""
-    return (-xlogy(input, input)).masked_fill(input < 0, float("-inf"))
+    return (0 - xlogy(input, input)).masked_fill(input < 0, float("-inf"))
 
 
 def xlog1py(input: Tensor, other: Tensor) -> Tensor:
