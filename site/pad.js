@@ -55,16 +55,25 @@ export function drawOn(pad, changed) {
 }
 
 /**
- * A picture onto the pad, whole and centred.
+ * A picture onto the pad, whole and centred; light ink on dark paper is turned into its negative.
  * @param {HTMLCanvasElement} pad
  * @param {Blob} file
  */
 export async function paste(pad, file) {
   const picture = await createImageBitmap(file);
   const scale = Math.min(pad.width / picture.width, pad.height / picture.height);
-  const [w, h] = [picture.width * scale, picture.height * scale];
+  const [w, h] = [picture.width * scale, picture.height * scale].map(Math.ceil);
+  const [x, y] = [Math.floor((pad.width - w) / 2), Math.floor((pad.height - h) / 2)];
+  const g = pen(pad);
   clear(pad);
-  pen(pad).drawImage(picture, (pad.width - w) / 2, (pad.height - h) / 2, w, h);
+  g.drawImage(picture, x, y, w, h);
+  const corners = [0, w - 1].flatMap((dx) => [0, h - 1].map((dy) => [x + dx, y + dy]));
+  const dark = corners.filter(([cx, cy]) => darkness(g.getImageData(cx, cy, 1, 1).data)[0]);
+  if (dark.length < 3) return;
+  g.globalCompositeOperation = "difference"; // white minus the picture
+  g.fillStyle = "#fff";
+  g.fillRect(x, y, w, h);
+  g.globalCompositeOperation = "source-over";
 }
 
 /**
@@ -136,7 +145,7 @@ export function toPixels(pad) {
 }
 
 /**
- * One bit per pixel: dark ink on light paper, or the other way round where the corners are dark.
+ * One bit per pixel: dark or not.
  * @param {Uint8ClampedArray} rgba
  */
 function darkness(rgba) {
@@ -145,10 +154,7 @@ function darkness(rgba) {
     const [r, g, b] = rgba.subarray(4 * k, 4 * k + 3);
     bits[k] = Number(0.3 * r + 0.59 * g + 0.11 * b < 128);
   }
-  const size = Math.sqrt(bits.length);
-  const corners = [0, size - 1, bits.length - size, bits.length - 1];
-  const inverted = corners.filter((k) => bits[k]).length > 2;
-  return inverted ? bits.map((bit) => 1 - bit) : bits;
+  return bits;
 }
 
 /**

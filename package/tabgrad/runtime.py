@@ -139,6 +139,10 @@ class Device:
         """Device bytes of so many elements."""
         return dtype.itemsize * nelems
 
+    def lose(self) -> None:
+        """Takes the device away, as a driver reset would: for tests."""
+        raise RuntimeError(f"only a webgpu device can be lost, the default device is {self}")
+
     def timings(self) -> list[tuple[str, float]]:
         """Kernel and milliseconds of the dispatches since the last call, where it can be told."""
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from asyncio import sleep
 from collections.abc import Callable, Iterable
 from os import fspath
 from typing import Any
@@ -45,10 +46,6 @@ class _Plan:
         self.finish(self.number)
 
 
-class _PlanGone(Exception):
-    """The device that knew the plan is lost."""
-
-
 _KEPT = 64 << 20  # bytes of uploads that are kept on the host, in all
 
 
@@ -80,7 +77,7 @@ class _Copies:
         """All buffers so far that have no copy are gone."""
         self.gone_to = last
         self.told = (
-            f"{reason}. Values that were only in its memory are lost: results computed there and "
+            f"{reason.rstrip('.')}. Values that were only in its memory are lost: results computed there and "
             "not read. Uploaded values were kept and written again; compute or load the rest anew"
         )
 
@@ -121,10 +118,11 @@ class PageDevice(Device):
         self.copies = _Copies() if kind == "webgpu" else None
 
     def lose(self) -> None:
-        """Takes the GPU away, as a driver reset would: for tests."""
         if self.copies is None:
-            raise RuntimeError("only a webgpu device can be lost, this one is " + self.kind)
+            super().lose()
         self.handle.close()
+        if bridge.can_wait():
+            bridge.wait(sleep(0.05))  # the browser tells of the loss a moment later
 
     def check_dtype(self, dtype: DType) -> None:
         if dtype is float64 and not self.caps.wide:
@@ -152,8 +150,10 @@ class PageDevice(Device):
     def _run(self, roots: list[Node]) -> None:
         try:
             super()._run(roots)
-        except _PlanGone:  # the device is another one now: plan anew
-            super()._run(roots)
+        except DeviceLostError as error:
+            if self.copies is None or not self._reopen(error):
+                raise
+            super()._run(roots)  # the device is another one now: planned anew
 
     def send(self, data: Any, dtype: DType, nelems: int) -> int:
         if len(self.garbage) > _GARBAGE:
@@ -256,12 +256,7 @@ class PageDevice(Device):
             words.frombytes(self._cells(compiled, numbers))
         counters["bridge_calls"] += 1
         counters["dispatches"] += compiled.dispatches
-        try:
-            self.handle.run(compiled.number, words)
-        except DeviceLostError as error:
-            if not self._reopen(error):
-                raise
-            raise _PlanGone from error
+        self.handle.run(compiled.number, words)
         return outs
 
     def _cells(self, compiled: _Plan, numbers: list[Node]) -> bytes:
