@@ -77,8 +77,9 @@ class _Copies:
         """All buffers so far that have no copy are gone."""
         self.gone_to = last
         self.told = (
-            f"{reason.rstrip('.')}. Values that were only in its memory are lost: results computed there and "
-            "not read. Uploaded values were kept and written again; compute or load the rest anew"
+            f"{reason.rstrip('.')}. Values that were only in its memory are lost: results computed "
+            "there and not read. Uploaded values were kept and written again; compute or load the "
+            "rest anew"
         )
 
     def items(self) -> list[tuple[int, bytes, DType]]:
