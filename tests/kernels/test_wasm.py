@@ -124,7 +124,9 @@ def test_random_views(machine, seed):
     rng = np.random.default_rng(seed)
     rank = int(rng.integers(1, 5))
     rows = tuple(int(s) for s in rng.integers(1, [9, 9, 60, 700][:rank] + rng.integers(1, 3)))
-    x, y, z = (rng.standard_normal(max(200_000, math.prod(rows))).astype(np.float32) for _ in range(3))
+    x, y, z = (
+        rng.standard_normal(max(200_000, math.prod(rows))).astype(np.float32) for _ in range(3)
+    )
     contiguous = tuple(math.prod(rows[d + 1 :]) for d in range(rank))
     permuted = rng.permutation(rank)
     strides = [0] * rank

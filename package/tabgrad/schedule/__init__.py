@@ -1,0 +1,25 @@
+"""From values to steps: rewrite → group → emit. Runs on a plan-cache miss only.
+
+It is told what the device can do (``Caps``) and asks nobody: it runs without a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..graph import Node
+from .emit import Emitter, Schedule
+from .group import Grouper
+from .rewrite import Rewriter
+from .values import Caps
+
+__all__ = ["Caps", "Schedule", "schedule"]
+
+
+def schedule(
+    roots: Sequence[Node], leaves: Sequence[Node], numbers: Sequence[Node], caps: Caps
+) -> Schedule:
+    """Plans the computation of ``roots`` from ``leaves``; ``numbers`` are the scalar slots."""
+    graph = Rewriter(caps, roots).run()
+    groups = Grouper(graph, caps).run()
+    return Emitter(graph, groups, leaves, {id(n): i for i, n in enumerate(numbers)}, caps).run()

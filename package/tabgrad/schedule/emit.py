@@ -1,0 +1,186 @@
+"""Third pass: groups become steps over slots, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..graph import Node
+from ..ir import Slot, Structured
+from ..shape import Shape, broadcast_strides, collapse, contiguous_strides, numel
+from .body import Body
+from .group import Group
+from .values import FUSIBLE, VIRTUAL, Caps, Graph, base_of, peel
+
+
+class Schedule(NamedTuple):
+    """Steps over slots: leaves first, then results, then temporaries."""
+
+    steps: tuple[Any, ...]  # Fused | Structured
+    slots: tuple[Slot, ...]
+    n_leaf: int
+    n_out: int
+    outs: tuple[Any, ...]  # per root: ("slot", k) or ("leaf", k)
+
+
+class Emitter:
+    def __init__(
+        self,
+        graph: Graph,
+        groups: list[Group],
+        leaves: Sequence[Node],
+        scalars: dict[int, int],
+        caps: Caps,
+    ) -> None:
+        self.graph, self.groups, self.caps, self.scalars = graph, groups, caps, scalars
+        self.leaf_slot = {id(n): i for i, n in enumerate(leaves)}
+        self.slots: list[Slot] = [Slot(n.dtype, numel(n.shape)) for n in leaves]
+        self.n_leaf = len(leaves)
+        self.slot_of: dict[int, int] = dict(self.leaf_slot)
+        self.steps: list[Any] = []
+        self.position = {id(n): i for i, n in enumerate(graph.order)}
+        self.reads: dict[int, int] = {}
+        self.keep: list[Node] = []
+
+    def run(self) -> Schedule:
+        sinks = {id(g.sink): g for g in self.groups}
+        out_nodes = [peel(r) for r in self.graph.roots]
+        for node in self.graph.order:
+            for s in node.srcs:  # of the window, and of what it is a window on
+                for read in {id(peel(s)), id(base_of(s))}:
+                    self.reads[read] = self.reads.get(read, 0) + 1
+        self.root_ids = {id(n) for n in out_nodes}
+        for node in self.graph.order:
+            if id(node) in sinks:
+                self._fused(sinks[id(node)])
+            elif node.op not in FUSIBLE and node.op not in ("view", "buffer", *VIRTUAL):
+                self._structured(node)
+        outs = [self._root(n) for n in out_nodes]
+        return self._number(outs)
+
+    # -- slots
+
+    def slot_for(self, node: Node) -> int:
+        """The slot a value is written to."""
+        k = self.slot_of.get(id(node))
+        if k is None:
+            k = len(self.slots)
+            self.slots.append(Slot(node.dtype, numel(node.shape)))
+            self.slot_of[id(node)] = k
+        return k
+
+    def material(self, node: Node) -> int:
+        """The slot of a value in row-major order, copied there if it is only a view."""
+        node = peel(node)
+        if id(node) in self.slot_of:
+            return self.slot_of[id(node)]
+        if node.op == "view" or node.op in VIRTUAL or id(node) not in self.slot_of:
+            copy = Node("copy", (node,), node.shape, node.dtype)
+            self.keep.append(copy)
+            group = Group(copy, copy.shape)
+            group.members[id(copy)] = (copy, 0)
+            group.stores.add(id(copy))
+            self._fused(group)
+            self.slot_of[id(node)] = self.slot_of[id(copy)]
+        return self.slot_of[id(node)]
+
+    def _root(self, node: Node) -> tuple[str, int]:
+        k = self.material(node)
+        return ("leaf", k) if k < self.n_leaf else ("slot", k)
+
+    def _number(self, outs: list[tuple[str, int]]) -> Schedule:
+        """Renumbers: leaves, results, temporaries."""
+        out_slots = list(dict.fromkeys(k for kind, k in outs if kind == "slot"))
+        rest = [k for k in range(self.n_leaf, len(self.slots)) if k not in set(out_slots)]
+        order = [*range(self.n_leaf), *out_slots, *rest]
+        to = {k: i for i, k in enumerate(order)}
+        steps = tuple(s._replace(operands=tuple(to[k] for k in s.operands)) for s in self.steps)
+        return Schedule(
+            steps,
+            tuple(self.slots[k] for k in order),
+            self.n_leaf,
+            len(out_slots),
+            tuple((kind, to[k]) for kind, k in outs),
+        )
+
+    # -- structured steps
+
+    def _base_slot(self, base: Node, out: Node) -> int:
+        """A slot for ``out`` that holds the content of ``base``: its own, or a copy."""
+        base = peel(base)
+        if base.op == "empty":
+            return self.slot_for(out)
+        k = self.material(base)
+        last = self.reads.get(id(base), 0) <= 1
+        if k >= self.n_leaf and last and id(base) not in self.root_ids:
+            self.slot_of[id(out)] = k
+            return k
+        dst = self.slot_for(out)
+        self._step("copy", (), (k, dst))
+        return dst
+
+    def _step(self, op: str, arg: tuple[Any, ...], operands: Sequence[int]) -> None:
+        self.steps.append(
+            Structured(
+                op,
+                arg,
+                tuple(operands),
+                tuple(self.slots[k].dtype for k in operands),
+                tuple(self.slots[k].nelems for k in operands),
+            )
+        )
+
+    def _structured(self, node: Node) -> None:
+        if node.op == "matmul":
+            self._matmul(node)
+        elif node.op == "scatter":
+            base, index, value = node.srcs
+            operands = [self.material(index), self.material(value)]
+            out = self._base_slot(base, node)
+            arg = (numel(base.shape), numel(index.shape), node.arg)
+            self._step("scatter", arg, (out, *operands))
+        elif node.op == "empty":
+            self.slot_for(node)
+        elif node.op in ("scan", "sort"):
+            n = node.shape[-1] if node.shape else 1
+            arg = (numel(node.shape) // n, n) + ((node.arg,) if node.op == "scan" else ())
+            self._step(node.op, arg, (self.material(node.srcs[0]), self.slot_for(node)))
+        else:
+            operands = [self.material(s) for s in node.srcs]
+            self._step(node.op, node.arg, (*operands, self.slot_for(node)))
+
+    def _matmul(self, node: Node) -> None:
+        a, b = node.srcs
+        batch = node.shape[:-2]
+        (slot_a, view_a), (slot_b, view_b) = self._matrix(a, batch), self._matrix(b, batch)
+        sizes, (sa, sb) = collapse(batch, [view_a[0], view_b[0]])
+        arg = (
+            sizes, node.shape[-2], node.shape[-1], a.shape[-1],
+            (sa, *view_a[1:]), (sb, *view_b[1:]),
+        )  # fmt: skip
+        self._step("matmul", arg, (slot_a, slot_b, self.slot_for(node)))
+
+    def _matrix(self, node: Node, batch: Shape) -> tuple[int, tuple[Any, ...]]:
+        """A matmul operand as slot and (batch strides, offset, row stride, column stride)."""
+        flat = peel(node)
+        if flat.op == "view" and id(flat) not in self.slot_of and flat.shape == node.shape:
+            (strides, offset), slot = flat.arg, self.material(flat.srcs[0])
+            if min(strides, default=0) < 0:
+                strides, offset, slot = contiguous_strides(node.shape), 0, self.material(flat)
+        else:
+            strides, offset, slot = contiguous_strides(node.shape), 0, self.material(node)
+        lead = broadcast_strides(node.shape[:-2], strides[:-2], batch)
+        return slot, (lead, offset, strides[-2], strides[-1])
+
+    # -- fused kernels
+
+    def _fused(self, group: Group) -> None:
+        sink = group.sink
+        if sink.op == "store":
+            base = peel(sink.srcs[0])
+            self._base_slot(base, sink)
+        body = Body(self, group)
+        members = sorted(group.members.values(), key=lambda m: self.position.get(id(m[0]), 0))
+        for node, _level in members:
+            body.member(node)
+        self.steps.append(body.finish())
