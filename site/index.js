@@ -162,6 +162,13 @@ const drawSample = reporting(async () => {
   answer(await inTurn(() => python.classify(grey, network)));
 });
 
+const takePicture = reporting(async (file) => {
+  if (!file?.type.startsWith("image/")) throw new Error("That is no picture: try PNG or JPEG.");
+  at("error").hidden = true;
+  await paste(pad, file);
+  classifySoon();
+});
+
 // --- train
 
 const train = reporting(async () => {
@@ -222,18 +229,13 @@ pad.addEventListener("dragover", (event) => {
   pad.classList.add("over");
 });
 pad.addEventListener("dragleave", () => pad.classList.remove("over"));
-pad.addEventListener(
-  "drop",
-  reporting(async (event) => {
-    event.preventDefault();
-    pad.classList.remove("over");
-    const [file] = event.dataTransfer.files;
-    if (!file?.type.startsWith("image/")) throw new Error("Drop a picture: PNG, JPEG or the like.");
-    at("error").hidden = true;
-    await paste(pad, file);
-    classifySoon();
-  }),
-);
+pad.addEventListener("drop", (/** @type {DragEvent} */ event) => {
+  event.preventDefault();
+  pad.classList.remove("over");
+  takePicture(event.dataTransfer?.files[0]);
+});
+at("open").addEventListener("click", () => at("file").click());
+at("file").addEventListener("change", () => takePicture(at("file").files[0]));
 at("clear").addEventListener("click", () => {
   clear(pad);
   classifySoon();

@@ -18,7 +18,7 @@ from pyodide_lock import add_wheel
 from wheel import build_wheel
 
 # Kept in the repository for those who build, not for visitors.
-NOT_SERVED = shutil.ignore_patterns("reference", "notebooks", "__pycache__")
+NOT_SERVED = shutil.ignore_patterns("README.md", "reference", "notebooks", "__pycache__")
 
 
 def build_site(out: Path) -> None:

@@ -5,6 +5,7 @@ The kernel loads the site's own Pyodide, so that nothing lies in the site twice.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -63,14 +64,17 @@ PAGE = {
 def cached(name: str, stamp: str, make: Callable[[Path], None]) -> Path:
     """A folder in the cache, made again when its stamp has changed."""
     folder, note = CACHE / name, CACHE / "stamps" / name
-    if not (folder.exists() and note.exists() and note.read_text() == stamp):
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two that want it at once, one makes it
+        if folder.exists() and note.exists() and note.read_text() == stamp:
+            return folder
         with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
             new = Path(tmp) / name
             new.mkdir()
             make(new)
             shutil.rmtree(folder, ignore_errors=True)
             new.rename(folder)
-        note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(stamp)
     return folder
 
