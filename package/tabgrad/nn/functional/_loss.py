@@ -6,6 +6,10 @@ import math
 import warnings
 from typing import Any
 
+from ...autograd import is_grad_enabled
+from ...autograd.tape import record
+from ...ops.functional import checked_index
+from ...ops.row import Row
 from ...tensor import Tensor
 from ._activation import log_softmax, logsigmoid
 
@@ -260,31 +264,70 @@ def _title(x: Tensor) -> str:
 
 
 def _nll(
-    logp: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float = 0.0,
 ) -> Tensor:
     dim = 1 if logp.ndim > 1 else 0
     _check_weight(weight, logp.shape[dim])
     if logp.ndim == 1 and target.ndim == 1:  # one sample without a batch
         target = target.squeeze(0)
-    kept = target != ignore_index
-    safe = target.masked_fill(~kept, 0)
-    if safe.dtype is not _int64():
-        safe = safe.to(_int64())
-    picked = logp.gather(dim, safe.unsqueeze(dim)).squeeze(dim)
-    loss = -picked.masked_fill(~kept, 0.0)
-    counts = kept.to(logp.dtype)
-    if weight is not None:
-        counts = counts * weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
-        loss = loss * counts
-    if reduction == "mean":
-        return loss.sum() / counts.sum()
-    return _reduced(loss, reduction)
+    at = _positions(target, logp.shape[dim], dim, ignore_index)
+    share = None if weight is None else _class_shape(weight, logp, dim)
+    each = -logp if share is None else -logp * share
+    loss = _pick(each, at, dim)
+    if smoothing:
+        spread = each.sum(dim).masked_fill(at < 0, 0.0)
+        loss = loss * (1 - smoothing) + spread * (smoothing / logp.shape[dim])
+    if reduction != "mean":
+        return _reduced(loss, reduction)
+    if share is None:
+        return loss.sum() / (at >= 0).to(logp.dtype).sum()
+    return loss.sum() / share.where(_one_hot(at, logp.shape, dim), 0.0).sum()
 
 
-def _int64() -> Any:
+def _positions(target: Tensor, classes: int, dim: int, ignore_index: int) -> Tensor:
+    """The targets as int32, −1 for what is ignored; others out of range raise at the next read."""
     from ...dtypes import int64
 
-    return int64
+    target = target.to(int64)
+    ignored = target == ignore_index
+    safe = target.masked_fill(target < 0, classes).masked_fill(ignored, 0)
+    return checked_index(safe, classes, dim).masked_fill(ignored, -1)
+
+
+def _pick(x: Tensor, at: Tensor, dim: int) -> Tensor:
+    """The element at each position along ``dim``, 0 at −1.
+
+    A comparison rather than a gather: it joins the kernels around it, and its gradient, which
+    compares anew, is no scatter.
+    """
+    out = x.detach().where(_one_hot(at, x.shape, dim), 0.0).sum(dim)
+    if x.requires_grad and is_grad_enabled():
+        record(_PICK, (x,), out, {"at": at, "dim": dim})
+    return out
+
+
+def _grad_pick(g: Tensor, x_shape: tuple[int, ...], at: Tensor, dim: int) -> Tensor:
+    return g.unsqueeze(dim).where(_one_hot(at, x_shape, dim), 0.0)
+
+
+def _no_node(*_: Any) -> Any:
+    raise TypeError("a composition makes no node of its own")
+
+
+_PICK = Row("pick", "x", _no_node, {"x": _grad_pick})
+
+
+def _one_hot(at: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
+    """Which elements of a tensor of that shape lie at the positions along ``dim``."""
+    from ... import creation
+
+    classes = creation.arange(shape[dim], dtype=at.dtype, device=at.device)
+    return at.unsqueeze(dim) == classes.reshape(-1, *(1,) * (len(shape) - dim - 1))
 
 
 def cross_entropy(
@@ -325,12 +368,7 @@ def cross_entropy(
         logp = log_softmax(input, dim)
         return _soft_targets(logp, target, dim, weight, reduction, label_smoothing)
     _check_classes(input, target)
-    logp = log_softmax(input, dim)
-    loss = _nll(logp, target, weight, ignore_index, reduction)
-    if not label_smoothing:
-        return loss
-    spread = _spread(logp, target, dim, weight, ignore_index, reduction)
-    return loss * (1 - label_smoothing) + spread * (label_smoothing / logp.shape[dim])
+    return _nll(log_softmax(input, dim), target, weight, ignore_index, reduction, label_smoothing)
 
 
 def _class_shape(weight: Tensor, logp: Tensor, dim: int) -> Tensor:
@@ -350,27 +388,6 @@ def _soft_targets(
     if reduction == "mean":
         return loss.sum() / (math.prod(logp.shape) // max(logp.shape[dim], 1))
     return _reduced(loss, reduction)
-
-
-def _spread(
-    logp: Tensor,
-    target: Tensor,
-    dim: int,
-    weight: Tensor | None,
-    ignore_index: int,
-    reduction: str,
-) -> Tensor:
-    """The loss against all classes alike."""
-    kept = target != ignore_index
-    loss = logp if weight is None else logp * _class_shape(weight, logp, dim)
-    loss = -loss.sum(dim).masked_fill(~kept, 0.0)
-    if reduction != "mean":
-        return _reduced(loss, reduction)
-    counts = kept.to(logp.dtype)
-    if weight is not None:
-        safe = target.masked_fill(~kept, 0)
-        counts = counts * weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
-    return loss.sum() / counts.sum()
 
 
 # --- pairs and margins ---------------------------------------------------------------------------
