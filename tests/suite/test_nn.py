@@ -207,6 +207,15 @@ def test_cross_entropy(rng: Any) -> None:
     close(x.grad, grad / 3)
     smooth = F.cross_entropy(x, target, label_smoothing=0.3)
     close(smooth, 0.7 * want + 0.3 * -logp[[0, 1, 3]].mean())
+    assert loss.grad_fn.name() == "NllLossBackward0"
+
+
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_a_target_out_of_range(rng: Any, wrong: int) -> None:
+    """Told at the read; no counting from the end."""
+    loss = F.cross_entropy(rand(rng, 2, 3), torch.tensor([0, wrong]))
+    with pytest.raises(IndexError):
+        loss.item()
 
 
 def test_losses(rng: Any) -> None:

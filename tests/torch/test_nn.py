@@ -6,6 +6,7 @@ Every case is a line of code that is evaluated once with each library.
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
 from typing import Any
 
@@ -193,6 +194,32 @@ def backward(out: Any, lib: Any) -> None:
     out = out[0] if isinstance(out, tuple) else out
     weights = np.cos(np.arange(out.numel())).reshape(tuple(out.shape))
     (out * lib.tensor(weights.tolist(), dtype=lib.float32)).sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (4,), (3, 4, 2), (2, 4, 3, 2), (0, 4)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_cross_entropy(shape: Any, reduction: str, smoothing: float) -> None:
+    """Values and gradients, with and without weights and ignored targets."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype("float32")
+    dim = 1 if len(shape) > 1 else 0
+    y = rng.integers(0, 4, np.delete(shape, dim))
+    for weight, ignored in itertools.product((None, [0.5, 2.0, 1.0, 0.0]), (-100, 2)):
+        results = []
+        for lib in (tabgrad, torch):
+            scores = lib.tensor(x.tolist()).reshape(shape).requires_grad_()
+            loss = lib.nn.functional.cross_entropy(
+                scores,
+                lib.tensor(y.tolist(), dtype=lib.int64),
+                None if weight is None else lib.tensor(weight),
+                ignore_index=ignored,
+                reduction=reduction,
+                label_smoothing=smoothing,
+            )
+            backward(loss, lib)
+            results.append((loss, scores.grad))
+        same(*results)
 
 
 @pytest.mark.parametrize(("code", *[("shapes")]), [(c[0], c[1:]) for c in CASES])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...functions.elementwise import softplus as softplus
+from ...functions.reduction import label
 from ...tensor import Tensor
 
 
@@ -119,16 +120,17 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
         tensor([0.0000, 0.8413])
     """
     if approximate == "none":
-        return input * 0.5 * ((input * math.sqrt(0.5)).erf() + 1)
-    if approximate == "tanh":
-        inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
-        return input * 0.5 * (inner.tanh() + 1)
-    raise RuntimeError("approximate argument must be either none or tanh.")
+        step = (input * math.sqrt(0.5)).erf()
+    elif approximate == "tanh":
+        step = (math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)).tanh()
+    else:
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return label(input * 0.5 * (step + 1), "GeluBackward0")
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x · sigmoid(x)"""
-    return _result(lambda x: x * x.sigmoid(), input, inplace)
+    return _result(lambda x: label(x * x.sigmoid(), "SiluBackward0"), input, inplace)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:

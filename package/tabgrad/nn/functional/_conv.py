@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...functions.reduction import label
 from ...ops import functional as _ops
 from ...tensor import Tensor
 from ._loss import _title
@@ -25,7 +26,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         tensor([[3.5000]])
     """
     out = input.matmul(weight if weight.ndim < 2 else weight.t())
-    return out if bias is None else out + bias
+    if bias is None:
+        return out
+    return label(out + bias, "AddmmBackward0") if out.ndim == 2 else out + bias
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...autograd import is_grad_enabled
 from ...autograd.tape import record
+from ...functions.reduction import label
 from ...ops.functional import checked_index
 from ...ops.row import Row
 from ...tensor import Tensor
@@ -65,7 +66,8 @@ def mse_loss(
     _warn_sizes(input, target)
     reduction = _reduction(reduction, size_average, reduce)
     d = input - target
-    return _weighted(d * d, weight, reduction)
+    loss = _weighted(d * d, weight, reduction)
+    return loss if weight is not None else label(loss, "MseLossBackward0")
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -283,10 +285,12 @@ def _nll(
         spread = each.sum(dim).masked_fill(at < 0, 0.0)
         loss = loss * (1 - smoothing) + spread * (smoothing / logp.shape[dim])
     if reduction != "mean":
-        return _reduced(loss, reduction)
-    if share is None:
-        return loss.sum() / (at >= 0).to(logp.dtype).sum()
-    return loss.sum() / share.where(_one_hot(at, logp.shape, dim), 0.0).sum()
+        out = _reduced(loss, reduction)
+    elif share is None:
+        out = loss.sum() / (at >= 0).to(logp.dtype).sum()
+    else:
+        out = loss.sum() / share.where(_one_hot(at, logp.shape, dim), 0.0).sum()
+    return out if smoothing else label(out, f"NllLoss{'2D' * (logp.ndim > 2)}Backward0")
 
 
 def _positions(target: Tensor, classes: int, dim: int, ignore_index: int) -> Tensor:
