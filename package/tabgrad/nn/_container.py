@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from ..tensor import Tensor
-from .module import Module, _typename
+from ._members import typename
+from .module import Module
 from .parameter import Parameter
 
 S = TypeVar("S", bound="_Numbered")
@@ -448,7 +449,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        texts = {key: _entry_repr(value, _typename(value)) for key, value in self.items()}
+        texts = {key: _entry_repr(value, typename(value)) for key, value in self.items()}
         return "\n".join(f"  ({key}): {text}" for key, text in texts.items())
 
     __call__: Any = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..autograd import enable_grad, no_grad
 from ..nn._hooks import RemovableHandle, add
-from ..nn.module import _typename
+from ..nn._members import typename
 from ..tensor import Tensor
 
 Group = dict[str, Any]
@@ -141,7 +141,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, "
-                f"but got {_typename(params)}"
+                f"but got {typename(params)}"
             )
         self.state: dict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[Group] = []
@@ -168,7 +168,7 @@ class Optimizer:
         for p in group["params"]:
             if not isinstance(p, Tensor):
                 raise TypeError(
-                    f"optimizer can only optimize Tensors, but one of the params is {_typename(p)}"
+                    f"optimizer can only optimize Tensors, but one of the params is {typename(p)}"
                 )
             if not (p.is_leaf or p.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
