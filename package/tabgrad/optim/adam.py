@@ -6,16 +6,7 @@ import math
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import (
-    Group,
-    Optimizer,
-    State,
-    ascent,
-    check,
-    check_betas,
-    check_common,
-    number,
-)
+from .optimizer import Group, Optimizer, State, ascent, checked, count, number, zeros
 
 
 def _decouple(p: Tensor, group: Group) -> None:
@@ -27,18 +18,9 @@ def _decouple(p: Tensor, group: Group) -> None:
 
 def _averages(g: Tensor, p: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
     """The running averages of g and g², with this gradient in them."""
-    if "exp_avg" not in state:
-        state["exp_avg"] = p.detach().clone().zero_()
-        state["exp_avg_sq"] = p.detach().clone().zero_()
+    mean, square = zeros(state, p, "exp_avg", "exp_avg_sq")
     beta1, beta2 = map(number, group["betas"])
-    mean = state["exp_avg"].lerp_(g, 1 - beta1)
-    square = state["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
-    return mean, square
-
-
-def _count(state: State) -> float:
-    state["step"] = step = state.get("step", 0.0) + 1
-    return step
+    return mean.lerp_(g, 1 - beta1), square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
 
 
 def _corrections(step: float, group: Group) -> tuple[float, float]:
@@ -88,18 +70,15 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        check_common(lr, eps)
-        check_betas(betas)
-        check_common(lr, eps, weight_decay)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach,
             "capturable": capturable, "differentiable": differentiable, "fused": fused,
             "decoupled_weight_decay": decoupled_weight_decay,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
-        step = _count(state)
+        step = count(state)
         _decouple(p, group)
         mean, square = _averages(ascent(g, p, group), p, state, group)
         short1, short2 = _corrections(step, group)
@@ -112,17 +91,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam that shrinks p by lr · weight_decay rather than adding weight decay to the gradient.
-
-    Args:
-        params: parameters or groups of them.
-        lr: learning rate.
-        betas: decay rates of the two averages.
-        eps: added to the denominator.
-        weight_decay: the share of p that lr = 1 would take off.
-        amsgrad: uses the largest v so far.
-        maximize: goes up instead of down.
-        foreach, capturable, fused: accepted; all updates of a step are fused anyway.
+    """Adam that shrinks p by lr · weight_decay rather than adding weight decay to the gradient;
+    arguments as of :class:`Adam`.
 
     Examples::
 
@@ -158,15 +128,7 @@ class AdamW(Adam):
 
 
 class Adamax(Optimizer):
-    """Adam with the largest recent |g| in the denominator.
-
-    Args:
-        params: parameters or groups of them.
-        lr: learning rate.
-        betas: decay rates of average and maximum.
-        eps: added to |g|.
-        weight_decay: adds weight_decay · p to the gradient.
-        maximize: goes up instead of down.
+    """Adam with the largest recent |g| + eps in the denominator; arguments as of :class:`Adam`.
 
     Examples::
 
@@ -192,24 +154,18 @@ class Adamax(Optimizer):
         differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
-        check_common(lr, eps)
-        check_betas(betas)
-        check_common(lr, eps, weight_decay)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "foreach": foreach, "maximize": maximize, "differentiable": differentiable,
             "capturable": capturable,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
-        step = _count(state)
+        step = count(state)
         g = ascent(g, p, group)
-        if "exp_avg" not in state:
-            state["exp_avg"] = p.detach().clone().zero_()
-            state["exp_inf"] = p.detach().clone().zero_()
+        mean, largest = zeros(state, p, "exp_avg", "exp_inf")
         beta1, beta2 = group["betas"]
-        mean = state["exp_avg"].lerp_(g, 1 - beta1)
-        largest = state["exp_inf"]
+        mean.lerp_(g, 1 - beta1)
         largest.copy_((largest * beta2).maximum(g.abs() + group["eps"]))
         short, _ = _corrections(step, group)
         p.addcdiv_(mean, largest, value=-number(group["lr"]) / short)
@@ -219,14 +175,7 @@ class NAdam(Optimizer):
     """Adam with Nesterov's look ahead, whose momentum grows with the steps.
 
     Args:
-        params: parameters or groups of them.
-        lr: learning rate.
-        betas: decay rates of the two averages.
-        eps: added to the denominator.
-        weight_decay: adds weight_decay · p to the gradient.
-        momentum_decay: how fast the momentum grows.
-        decoupled_weight_decay: shrinks p by lr · weight_decay instead.
-        maximize: goes up instead of down.
+        momentum_decay: how fast the momentum grows; the others as of :class:`Adam`.
 
     Examples::
 
@@ -253,19 +202,15 @@ class NAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_common(lr, eps)
-        check_betas(betas)
-        check_common(lr, eps, weight_decay)
-        check(momentum_decay >= 0.0, "momentum_decay value", momentum_decay)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize, "foreach": foreach, "capturable": capturable,
             "differentiable": differentiable,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
-        step = _count(state)
+        step = count(state)
         _decouple(p, group)
         state.setdefault("mu_product", 1.0)
         g = ascent(g, p, group)
@@ -281,16 +226,8 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    """Adam that waits with its denominator until the variance of v is known well enough.
-
-    Args:
-        params: parameters or groups of them.
-        lr: learning rate.
-        betas: decay rates of the two averages.
-        eps: added to the denominator.
-        weight_decay: adds weight_decay · p to the gradient.
-        decoupled_weight_decay: shrinks p by lr · weight_decay instead.
-        maximize: goes up instead of down.
+    """Adam that waits with its denominator until the variance of v is known well enough;
+    arguments as of :class:`Adam`.
 
     Examples::
 
@@ -317,17 +254,14 @@ class RAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_common(lr, eps)
-        check_betas(betas)
-        check_common(lr, eps, weight_decay)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "maximize": maximize, "foreach": foreach, "capturable": capturable,
             "decoupled_weight_decay": decoupled_weight_decay, "differentiable": differentiable,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
-        step = _count(state)
+        step = count(state)
         _decouple(p, group)
         mean, square = _averages(ascent(g, p, group), p, state, group)
         short1, short2 = _corrections(step, group)

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .adam import _count
-from .optimizer import Group, Optimizer, State, ascent, check, check_common, number
+from .optimizer import (
+    Group,
+    Optimizer,
+    State,
+    ascent,
+    check,
+    checked,
+    count,
+    number,
+    zeros,
+)
 
 
 class RMSprop(Optimizer):
@@ -47,32 +56,26 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_common(lr, eps)
-        check(momentum >= 0.0, "momentum value", momentum)
-        check_common(lr, eps, weight_decay)
-        check(alpha >= 0.0, "alpha value", alpha)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
             "weight_decay": weight_decay, "capturable": capturable, "foreach": foreach,
             "maximize": maximize, "differentiable": differentiable,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
-        _count(state)
-        for name, wanted in (
-            ("square_avg", True), ("momentum_buffer", group["momentum"] > 0),
-            ("grad_avg", group["centered"]),
-        ):  # fmt: skip
-            if wanted and name not in state:
-                state[name] = p.detach().clone().zero_()
+        count(state)
         g, alpha, lr = ascent(g, p, group), group["alpha"], number(group["lr"])
-        spread = state["square_avg"].mul_(alpha).addcmul_(g, g, value=1 - alpha)
+        (square,) = zeros(state, p, "square_avg")
+        spread = square.mul_(alpha).addcmul_(g, g, value=1 - alpha)
+        if group["momentum"]:
+            (buffer,) = zeros(state, p, "momentum_buffer")
         if group["centered"]:
-            mean = state["grad_avg"].lerp_(g, 1 - alpha)
+            (mean,) = zeros(state, p, "grad_avg")
+            mean.lerp_(g, 1 - alpha)
             spread = spread.addcmul(mean, mean, value=-1)
         spread = spread.sqrt().add_(group["eps"])
         if group["momentum"]:
-            p.add_(state["momentum_buffer"].mul_(group["momentum"]).addcdiv_(g, spread), alpha=-lr)
+            p.add_(buffer.mul_(group["momentum"]).addcdiv_(g, spread), alpha=-lr)
         else:
             p.addcdiv_(g, spread, value=-lr)
 
@@ -114,17 +117,12 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check_common(lr)
-        check(lr_decay >= 0.0, "lr_decay value", lr_decay)
-        check_common(lr, None, weight_decay)
         start = initial_accumulator_value
-        check(start >= 0.0, "initial_accumulator_value value", start)
-        check_common(lr, eps)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
             "initial_accumulator_value": start, "foreach": foreach, "maximize": maximize,
             "differentiable": differentiable, "fused": fused,
-        })  # fmt: skip
+        }))  # fmt: skip
         for group in self.param_groups:
             for p in group["params"]:
                 self._begin(p, self.state[p], group)
@@ -136,7 +134,7 @@ class Adagrad(Optimizer):
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
         if not state:
             self._begin(p, state, group)
-        step = _count(state)
+        step = count(state)
         g = ascent(g, p, group)
         lr = number(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
         spread = state["sum"].addcmul_(g, g, value=1).sqrt().add_(group["eps"])
@@ -177,21 +175,17 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_common(lr)
         check(0.0 <= rho <= 1.0, "rho value", rho)
-        check_common(lr, eps, weight_decay)
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
             "capturable": capturable, "foreach": foreach, "differentiable": differentiable,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
-        _count(state)
-        if "square_avg" not in state:
-            state["square_avg"] = p.detach().clone().zero_()
-            state["acc_delta"] = p.detach().clone().zero_()
+        count(state)
+        square, steps = zeros(state, p, "square_avg", "acc_delta")
         g, rho, eps = ascent(g, p, group), group["rho"], group["eps"]
-        square = state["square_avg"].mul_(rho).addcmul_(g, g, value=1 - rho)
-        delta = (state["acc_delta"] + eps).sqrt() / (square + eps).sqrt() * g
-        state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
+        square.mul_(rho).addcmul_(g, g, value=1 - rho)
+        delta = (steps + eps).sqrt() / (square + eps).sqrt() * g
+        steps.mul_(rho).addcmul_(delta, delta, value=1 - rho)
         p.add_(delta, alpha=-number(group["lr"]))

@@ -45,23 +45,42 @@ def number(x: Any) -> float:
     return x.item() if isinstance(x, Tensor) else x
 
 
+def checked(defaults: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters, none of which is out of its range."""
+    for name, value in defaults.items():
+        if name in _NOT_NEGATIVE:
+            check(not value < 0.0, _NOT_NEGATIVE[name], value)
+    for i, beta in enumerate(defaults.get("betas", ())):
+        check(0.0 <= beta < 1.0, f"beta parameter at index {i}", beta)
+    return defaults
+
+
 def check(ok: bool, what: str, value: Any) -> None:
     """PyTorch's complaint about a hyperparameter."""
     if not ok:
         raise ValueError(f"Invalid {what}: {value}")
 
 
-def check_common(lr: Any, eps: float | None = None, weight_decay: float | None = None) -> None:
-    """Learning rate, epsilon and weight decay must not be negative."""
-    check(not lr < 0.0, "learning rate", lr)
-    check(eps is None or eps >= 0.0, "epsilon value", eps)
-    check(weight_decay is None or weight_decay >= 0.0, "weight_decay value", weight_decay)
+_NOT_NEGATIVE = {
+    "lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value",
+    "momentum": "momentum value", "momentum_decay": "momentum_decay value", "alpha": "alpha value",
+    "lr_decay": "lr_decay value",
+    "initial_accumulator_value": "initial_accumulator_value value",
+}  # fmt: skip
 
 
-def check_betas(betas: tuple[float, float]) -> None:
-    """The decay rates of running averages lie in [0, 1)."""
-    for i, beta in enumerate(betas):
-        check(0.0 <= beta < 1.0, f"beta parameter at index {i}", beta)
+def count(state: State) -> float:
+    """The number of this step, from 1."""
+    state["step"] = step = state.get("step", 0.0) + 1
+    return step
+
+
+def zeros(state: State, p: Tensor, *names: str) -> list[Tensor]:
+    """Entries of a parameter's state, tensors like it, 0 when first asked for."""
+    for name in names:
+        if name not in state:
+            state[name] = p.detach().clone().zero_()
+    return [state[name] for name in names]
 
 
 def ascent(g: Tensor, p: Tensor, group: Group) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State, ascent, check, check_common, number
+from .optimizer import Group, Optimizer, State, ascent, checked, number
 
 
 class SGD(Optimizer):
@@ -48,16 +48,13 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check_common(lr)
-        check(momentum >= 0.0, "momentum value", momentum)
-        check_common(lr, None, weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        super().__init__(params, {
+        super().__init__(params, checked({
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov, "maximize": maximize, "foreach": foreach,
             "differentiable": differentiable, "fused": fused,
-        })  # fmt: skip
+        }))  # fmt: skip
 
     def _update(self, p: Tensor, g: Tensor, state: State, group: Group) -> None:
         g = ascent(g, p, group)
