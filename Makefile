@@ -7,11 +7,11 @@ VENV := .cache/venv/bin
 SETUP := $(PYTHON) tools/setup.py
 JS := $(wildcard web/*.js web/*/*.js)
 PRETTIER := node_modules/.bin/prettier --log-level warn --no-error-on-unmatched-pattern
-PRETTY := "web/**/*.js" "site/**/*.{js,mjs}" "tools/**/*.{js,mjs}"
+PRETTY := "web/**/*.js" "site/**/*.{js,mjs}" "tools/**/*.{js,mjs}" "bench/**/*.{js,mjs}"
 RUFF_PATHS := package tests tools $(wildcard wasm_kernels/*.py bench site)
 
 .PHONY: help setup setup-firefox wheel kernels demo serve site test lint format types test-desktop \
-	test-torch test-browser test-host test-firefox test-node clean
+	test-torch test-browser test-host test-firefox test-node bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,7 +42,7 @@ serve: site ## serve the site at port 8000
 
 test: setup ## everything that must hold
 	@rm -f .cache/devices-that-ran.txt
-	@$(MAKE) --no-print-directory lint types test-desktop test-browser
+	@$(MAKE) --no-print-directory lint types wheel test-desktop test-browser
 	@echo "--- what ran:" && cat .cache/devices-that-ran.txt
 
 lint: ## formatting and likely mistakes, Python and JavaScript
@@ -85,6 +85,9 @@ test-firefox: setup-firefox ## the suite in Firefox, on WASM
 
 test-node: setup ## the suite in Pyodide under node, on both devices
 	@$(VENV)/python tools/browser_suite.py --browser node $(ARGS)
+
+bench: setup ## measure beside other libraries; ARGS="--only matmul --systems tabgrad-wasm,jax-wasm-1"
+	@$(VENV)/python bench/bench.py $(ARGS)
 
 clean: ## remove what was built, keep what was installed
 	rm -rf dist wasm_kernels/build .cache/site .cache/devices-that-ran.txt

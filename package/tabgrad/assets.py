@@ -1,27 +1,32 @@
 """The files beside the Python ones: JavaScript, shaders, compiled kernels.
 
-The wheel carries them inside the package; in a checkout they lie in folders of their own.
+The wheel carries them in one archive; in a checkout they lie in folders of their own.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+_ARCHIVE = Path(__file__).parent / "assets.tar.xz"
+_CHECKOUT = Path(__file__).parent.parent.parent
 _FOLDERS = {"_web": "web", "_wgsl": "kernels_wgsl", "_wasm": "wasm_kernels/build"}
 
 
-def folder(name: str) -> Path:
-    """The folder of ``"_web"``, ``"_wgsl"`` or ``"_wasm"``."""
-    inside = _PACKAGE / name
-    if inside.is_dir():
-        return inside
-    return _PACKAGE.parent.parent / _FOLDERS[name]
+@cache
+def _packed() -> dict[str, bytes]:
+    """What the wheel's archive holds, by name."""
+    import tarfile
+
+    with tarfile.open(_ARCHIVE) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
 
 
 def read_bytes(name: str, file: str) -> bytes:
-    """A file of one of the folders."""
-    path = folder(name) / file
+    """A file of ``"_web"``, ``"_wgsl"`` or ``"_wasm"``."""
+    if _ARCHIVE.exists():
+        return _packed()[f"{name}/{file}"]
+    path = _CHECKOUT / _FOLDERS[name] / file
     try:
         return path.read_bytes()
     except FileNotFoundError:

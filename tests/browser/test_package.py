@@ -66,9 +66,12 @@ def test_computes_without_init(selenium: Any) -> None:
 
 @run_in_pyodide
 def test_has_its_files(selenium: Any) -> None:
-    import importlib.resources
     import pathlib
 
-    for folder, suffixes in {"_web": {".js"}, "_wgsl": {".wgsl"}, "_wasm": {".wasm"}}.items():
-        files = pathlib.Path(str(importlib.resources.files("tabgrad") / folder))
-        assert {p.suffix for p in files.rglob("*") if p.is_file()} == suffixes
+    from tabgrad import assets
+
+    names = list(assets._packed())
+    for folder, suffix in {"_web": ".js", "_wgsl": ".wgsl", "_wasm": ".wasm"}.items():
+        found = {pathlib.PurePath(n).suffix for n in names if n.startswith(folder + "/")}
+        assert found == {suffix}
+        assert all(assets.read_bytes(*n.split("/", 1)) for n in names)
