@@ -11,6 +11,7 @@
 //   mt_exponential_f, _d(state, out, n, rate)
 //   mt_randint(state, out, n, low, low_hi, span, span_hi)   int64 in [low, low + span); 64-bit
 //                                                  numbers come as two halves; span 0 means 2^64
+//   mt_words(state, out, n)                        32 bits each
 //   mt_bernoulli(state, out, n, p)                 bytes 0 or 1, one probability for all
 //   mt_bernoulli_f, _d(state, out, n, p)           bytes 0 or 1, p an array
 //   mt_randperm(state, out, n)                     int64
@@ -183,6 +184,10 @@ void mt_randint(Mt19937 *s, int64_t *out, int n, uint32_t low, uint32_t low_hi, 
     uint64_t x = wide ? draw64(s) : draw(s);
     out[i] = (int64_t)((range ? x % range : x) + base);
   }
+}
+
+EXPORT(mt_words) void mt_words(Mt19937 *s, uint32_t *out, int n) {
+  for (int i = 0; i < n; i++) out[i] = draw(s);
 }
 
 EXPORT(mt_bernoulli) void mt_bernoulli(Mt19937 *s, uint8_t *out, int n, double p) {

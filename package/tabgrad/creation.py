@@ -114,7 +114,17 @@ def fit_on(value: Any, dtype: DType, device: Any) -> Any:
             f"value {value} cannot be converted to the 32 bits that the {device} device keeps of "
             'int64 without overflow; make it on the host: device="cpu"'
         )
-    return value
+    return rounded(value, dtype) if dtype.itemsize == 2 else value
+
+
+def rounded(value: Any, dtype: DType) -> Any:
+    """The nearest number that a half holds; others as they are."""
+    if not dtype.is_floating_point:
+        return value
+    raw = pack([value], dtype)
+    if dtype is dt.float16:
+        return struct.unpack("<e", raw)[0]
+    return struct.unpack("<f", b"\0\0" + raw)[0]
 
 
 def _from_nested(data: Any, dtype: DType | None, device: Any, requires_grad: bool) -> Tensor:
@@ -187,6 +197,7 @@ def _to_float32(v: float) -> float:
 
 
 def _half(v: float) -> bytes:
+    v = array("f", [_to_float32(v)])[0]  # rounded twice, as in PyTorch
     try:
         return struct.pack("<e", v)
     except OverflowError:

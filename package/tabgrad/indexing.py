@@ -43,10 +43,13 @@ def _split(x: Tensor, key: Any) -> Advanced:
     used = sum(_consumes(k) for k in keys)
     if used > x.ndim:
         if not x._shape and not isinstance(key, list | tuple | Tensor):
+            if _is_int(keys[0]) and int(keys[0]):
+                raise IndexError(f"index {keys[0]} is out of bounds for dimension 0 with size 0")
             raise IndexError(_NO_DIMS if _is_int(keys[0]) else _NO_SLICE)
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}")
     out, d = x, 0
     index: dict[int, Tensor] = {}
+    waiting: list[tuple[int, Any]] = []  # index tensors and where: checked against the last view
     seen_dots = False
     for place, k in enumerate(keys):
         if isinstance(k, Tensor) and not k._shape and k.dtype in _INTEGERS:
@@ -60,7 +63,7 @@ def _split(x: Tensor, key: Any) -> Advanced:
             out, d = unsqueeze(out, d), d + 1
         elif _is_flag(k):  # a mask of no dimensions: a new one of one element, or of none
             out = unsqueeze(out, d)
-            index[d] = x.new_tensor([0] if k else [], dtype=dt.int64)
+            waiting.append((d, x.new_tensor([0] if k else [], dtype=dt.int64)))
             d += 1
         elif isinstance(k, slice):
             n = out._shape[d]
@@ -72,9 +75,11 @@ def _split(x: Tensor, key: Any) -> Advanced:
         elif _is_int(k):
             out = _select(select, out, d, int(k), place)
         else:
-            for t in _tensors(out, d, k, len(index)):
-                index[d] = t
-                d += 1
+            waiting.append((d, _known(k)))
+            d += _consumes(k)
+    for d, k in waiting:
+        for i, t in enumerate(_tensors(out, d, k, len(index))):
+            index[d + i] = t
     return Advanced(out, [index.get(i) for i in range(out.ndim)] if index else [])
 
 
@@ -134,11 +139,18 @@ def _consumes(k: Any) -> int:
     return 1
 
 
+def _known(k: Any) -> Any:
+    """An index that is a tensor or becomes one."""
+    if not isinstance(k, Tensor) and (
+        isinstance(k, str | dict | float) or not hasattr(k, "__len__")
+    ):
+        raise IndexError(_KINDS.format(type(k).__name__))
+    return k
+
+
 def _tensors(view: Tensor, d: int, k: Any, nr: int) -> list[Tensor]:
     """The ``nr``-th index as integer tensors, one per dimension it covers, masks as positions."""
     if not isinstance(k, Tensor):
-        if isinstance(k, str | dict | float) or not hasattr(k, "__len__"):
-            raise IndexError(_KINDS.format(type(k).__name__))
         if isinstance(k, list | tuple | range):
             _check_listed(view, d, k, nr)
         k = tensor(
@@ -271,14 +283,16 @@ def _set_masked(x: Tensor, mask: Tensor, value: Any) -> None:
     wide = mask.reshape((*mask._shape, *(1,) * (x.ndim - mask.ndim)))
     if not isinstance(value, Tensor):
         value = x.new_full((), value, dtype=x.dtype)
-    x._write(wide.where_(value.to(x.dtype), x._before_write()))
+    x._write(wide.where_(value.to(x.dtype), x._before_write()), repeats=True)
 
 
 def _set_view(view: Tensor, value: Tensor) -> None:
     """Into a window; leading ones of the value are dropped, as PyTorch does."""
-    while value.ndim > view.ndim and value._shape[0] == 1:
-        value = value.squeeze(0)
-    view.copy_(value if value._shape == view._shape else value.expand(view._shape))
+    if value._shape != view._shape:
+        while value._shape and value._shape[0] == 1:
+            value = value.squeeze(0)
+        value = value.expand(view._shape)
+    view.copy_(value)
 
 
 def put(a: Advanced, value: Tensor, accumulate: bool) -> None:
@@ -298,7 +312,7 @@ def put(a: Advanced, value: Tensor, accumulate: bool) -> None:
     old = a.view._before_write()
     mode = "add" if accumulate else "set"
     new = ops.scatter(old.reshape(-1), at.reshape(-1), value.reshape(-1), mode)
-    a.view._write(new.reshape(a.view._shape), repeats=True)
+    a.view._write(new.reshape(a.view._shape))
 
 
 def index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:

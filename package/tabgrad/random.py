@@ -19,9 +19,10 @@ from .graph import cast, leaf
 from .shape import Shape, numel
 from .tensor import Tensor
 
-_STATE = struct.Struct(
-    "<QI?d"
-)  # seed, position in the key, whether a normal is cached, that normal
+# PyTorch's layout: the seed; draws left in the key, whether it is seeded, the next one's position;
+# the key in 64 bits a word; three doubles of which the second is a cached normal, and whether it is
+# one; the same for a float, which nothing caches.
+_STATE = struct.Struct("<QiiQ4992s3di4xf?3x")
 
 
 class Generator:
@@ -62,7 +63,15 @@ class Generator:
         from .creation import frombuffer
 
         seed, position, key, cached = self.engine.get_state()
-        raw = _STATE.pack(seed, position, cached is not None, cached or 0.0) + bytes(key)
+        words = memoryview(bytes(key)).cast("I")
+        if position == 624 and words[0] == seed & 0xFFFFFFFF:  # of the seed: nothing drawn yet
+            left, position = 1, 0
+        else:
+            left = 625 - position
+        raw = _STATE.pack(
+            seed, left, 1, position, array("Q", words).tobytes(),
+            0.0, cached or 0.0, 0.0, cached is not None, 0.0, False,
+        )  # fmt: skip
         with runtime.device("cpu"):
             return frombuffer(raw, dtype=dt.uint8)
 
@@ -71,10 +80,11 @@ class Generator:
         if state.dtype is not dt.uint8:
             raise TypeError("expected a torch.ByteTensor, but got " + state.type_name())
         raw = bytes(state._bytes())
-        if len(raw) != _STATE.size + 4 * 624:
+        if len(raw) != _STATE.size:
             raise RuntimeError("RNG state is wrong size")
-        self._seed, position, paired, cached = _STATE.unpack_from(raw)
-        key = array("I", raw[_STATE.size :])
+        self._seed, left, _, _, words, _, cached, _, paired, _, _ = _STATE.unpack(raw)
+        position = 625 - left
+        key = array("I", memoryview(words).cast("Q"))
         self.engine.set_state((self._seed, position, key, cached if paired else None))
         return self
 
@@ -145,7 +155,10 @@ def draw(kind: str, shape: Shape, dtype: DType, device: Any, generator: Any, *ar
     n = numel(shape)
     work = _DRAWN.get((kind, dtype.name), dtype)
     engine = (generator or default_generator).engine
-    data = _call(engine, kind, n, work, args) if n else b""
+    if kind == "normal" and dtype.itemsize == 2 and n > 16 and n % 16:
+        data = _normal_halves(engine, n, args)
+    else:
+        data = _call(engine, kind, n, work, args) if n else b""
     node = leaf(made.upload(data, work, n), shape, work)
     return Tensor._wrap(cast(node, dtype), made)
 
@@ -157,7 +170,15 @@ _DRAWN = {
     for name, work in (("float16", dt.float32), ("bfloat16", dt.float32))
 }
 _DRAWN |= {(k, d.name): dt.int64 for k in ("randint",) for d in dt.DTYPES}
+_DRAWN |= {("words", "int32"): dt.int32}
 _DRAWN |= {("bernoulli", d.name): dt.float32 for d in dt.DTYPES}
+
+
+def _normal_halves(engine: Any, n: int, args: tuple[Any, ...]) -> Any:
+    """Of halves PyTorch draws whole blocks of sixteen only, and then the last sixteen anew."""
+    head = _call(engine, "normal", n // 16 * 16, dt.float32, args)
+    tail = _call(engine, "normal", 16, dt.float32, args)
+    return bytes(head)[: 4 * (n - 16)] + bytes(tail)
 
 
 def _call(engine: Any, kind: str, n: int, work: DType, args: tuple[Any, ...]) -> Any:
@@ -171,6 +192,20 @@ def _call(engine: Any, kind: str, n: int, work: DType, args: tuple[Any, ...]) ->
     return out
 
 
+def _check_float(dtype: DType) -> None:
+    if not dtype.is_floating_point:
+        from .promotion import title
+
+        raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{title(dtype)}'")
+
+
+def _check_bounds(low: int, high: int | None) -> None:
+    if high is None or high <= low:
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
+
+
 def _new(kind: str, size: tuple[Any, ...], kw: dict[str, Any], *args: Any) -> Tensor:
     size = kw.pop("size", size)
     generator = kw.pop("generator", None)
@@ -180,10 +215,7 @@ def _new(kind: str, size: tuple[Any, ...], kw: dict[str, Any], *args: Any) -> Te
     dtype, made = _place(kw.pop("dtype", None), kw.pop("device", None))
     if kw:
         raise TypeError(f"unexpected keyword argument '{next(iter(kw))}'")
-    if not dtype.is_floating_point:
-        from .promotion import title
-
-        raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{title(dtype)}'")
+    _check_float(dtype)
     shape = sizes(size if isinstance(size, tuple) else (size,))
     x = _below(draw(kind, shape, dtype, made, generator, *args), kind, args)
     if out is not None:
@@ -221,10 +253,7 @@ def randint(
         low, high = rest
     elif rest:
         high = rest[0]
-    if high is None or high <= low:
-        raise RuntimeError(
-            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
-        )
+    _check_bounds(low, high)
     generator, requires_grad = kw.pop("generator", None), kw.pop("requires_grad", False)
     dtype, made = _place(kw.pop("dtype", None) or dt.int64, kw.pop("device", None))
     x = draw(
@@ -234,7 +263,7 @@ def randint(
         made,
         generator,
         int(low),
-        int(high),
+        int(high or 0),
     )
     return x.requires_grad_() if requires_grad else x
 
@@ -254,25 +283,68 @@ def randperm(
     return Tensor._wrap(cast(node, dtype), made)
 
 
-def _as(x: Tensor, kw: dict[str, Any]) -> dict[str, Any]:
-    kw["dtype"] = kw.get("dtype") or x.dtype
-    kw["device"] = kw.get("device") or x.storage.device
-    return kw
+def drawn_like(input: Tensor, kind: str, *args: Any, **kw: Any) -> Tensor:
+    """Numbers in the shape of another tensor, drawn in the order of that one's memory."""
+    like = input.detach()
+    for ignored in ("layout", "pin_memory", "memory_format"):
+        kw.pop(ignored, None)
+    generator, requires_grad = kw.pop("generator", None), kw.pop("requires_grad", False)
+    dtype, device = kw.pop("dtype", None) or like.dtype, kw.pop("device", None)
+    if kw:
+        raise TypeError(f"unexpected keyword argument '{next(iter(kw))}'")
+    if kind != "randint":
+        _check_float(dtype)
+    made = like.storage.device if device is None else runtime.resolve(device)
+    x = Tensor._like(_in_order(_order(like), like._shape, kind, dtype, made, generator, args))
+    return x.requires_grad_() if requires_grad else x
+
+
+def _order(x: Tensor) -> list[int]:
+    """The dimensions as they lie in memory, outermost first; one that repeats stays in place."""
+    order = [*range(x.ndim)][::-1]
+    for i in range(1, x.ndim):
+        low = i
+        for high in range(i - 1, -1, -1):
+            a, b = x._strides[order[high]], x._strides[order[low]]
+            bigger = a - b or x._shape[order[high]] - x._shape[order[low]]
+            if 0 in (a, b) or (a == b and bigger <= 0):
+                continue
+            if bigger < 0:
+                break
+            order[high], order[low] = order[low], order[high]
+            low = high
+    long = [d for d in order if x._shape[d] > 1]
+    return [*range(x.ndim)] if long == sorted(long, reverse=True) else order[::-1]
+
+
+def _in_order(
+    order: list[int], size: Shape, kind: str, dtype: DType, device: Any, generator: Any,
+    args: tuple[Any, ...], serial: bool = False,
+) -> Tensor:  # fmt: skip
+    """Numbers of a shape, drawn along its dimensions in the given order."""
+    shape = tuple(size[d] for d in order)
+    if kind == "normal" and (serial or order != [*range(len(order))]):
+        x = _serial(numel(shape), dtype, device, generator, args).reshape(shape)
+    else:
+        x = _below(draw(kind, shape, dtype, device, generator, *args), kind, args)
+    return x.permute([order.index(d) for d in range(len(order))]) if order else x
 
 
 def rand_like(input: Tensor, **kw: Any) -> Tensor:
     """Uniform in the shape of another tensor."""
-    return rand(input._shape, **_as(input, kw))
+    return drawn_like(input, "uniform", 0.0, 1.0, **kw)
 
 
 def randn_like(input: Tensor, **kw: Any) -> Tensor:
     """Standard normal in the shape of another tensor."""
-    return randn(input._shape, **_as(input, kw))
+    return drawn_like(input, "normal", 0.0, 1.0, **kw)
 
 
-def randint_like(input: Tensor, *args: Any, **kw: Any) -> Tensor:
+def randint_like(input: Tensor, low: int, high: int | None = None, **kw: Any) -> Tensor:
     """Integers in the shape of another tensor."""
-    return randint(*args, input._shape, **_as(input, kw))
+    bounds = (0, low) if high is None else (low, high)
+    _check_bounds(*bounds)
+    return drawn_like(input, "randint", *map(int, bounds), **kw)
 
 
 def normal(
@@ -291,12 +363,16 @@ def normal(
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability given by each element (or by ``p``)."""
+    device, order = input.storage.device, [*range(input.ndim)]
     if p is not None:
-        return draw(
-            "bernoulli", input._shape, input.dtype, input.storage.device, generator, float(p)
-        )
-    u = draw("uniform", input._shape, dt.float32, input.storage.device, generator, 0.0, 1.0)
-    return (u < input).to(input.dtype)
+        return draw("bernoulli", input._shape, input.dtype, device, generator, float(p))
+    return _flips(input, order, device, generator).to(input.dtype)
+
+
+def _flips(p: Tensor, order: list[int], device: Any, generator: Any) -> Tensor:
+    """True with the probability given by each element, drawn along the dimensions in an order."""
+    work = dt.float64 if p.dtype is dt.float64 else dt.float32
+    return _in_order(order, p._shape, "uniform", work, device, generator, (0.0, 1.0)) < p
 
 
 def multinomial(
@@ -344,14 +420,9 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 
 def _fill(self: Tensor, kind: str, generator: Any, *args: Any, serial: bool = False) -> Tensor:
     """Drawn numbers in this tensor's shape, in the order of its memory."""
-    order = sorted(range(self.ndim), key=lambda d: -self._strides[d])
-    shape = tuple(self._shape[d] for d in order)
     device = self.storage.device
-    if kind == "normal" and (serial or not self.is_contiguous()):
-        x = _serial(numel(shape), self.dtype, device, generator, args).reshape(shape)
-    else:
-        x = _below(draw(kind, shape, self.dtype, device, generator, *args), kind, args)
-    return x.permute([order.index(d) for d in range(self.ndim)]) if order else x
+    serial = serial or not self.is_contiguous()
+    return _in_order(_order(self), self._shape, kind, self.dtype, device, generator, args, serial)
 
 
 def _serial(n: int, dtype: DType, device: Any, generator: Any, args: tuple[Any, ...]) -> Tensor:
@@ -389,7 +460,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 0 and 1."""
     if isinstance(p, Tensor):
-        return self._write(bernoulli(p.expand(self._shape), generator=generator).to(self.dtype))
+        chances = p.detach().expand(self._shape)
+        flips = _flips(chances, _order(self), self.storage.device, generator)
+        return self._write(flips.to(self.dtype))
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     return self._write(_fill(self, "bernoulli", generator, float(p)))
@@ -408,6 +481,9 @@ def random_(
     """Fills with integers in [from, to), or all the dtype holds."""
     if from_ is not None and to is None:
         from_, to = 0, from_
+    if to is None and self.dtype is dt.int32:  # one draw of 32 bits, wide as the range is
+        x = draw("words", self._shape, dt.int32, self.storage.device, generator)
+        return self._write(x & 0x7FFFFFFF)
     if to is None:
         top = _DIGITS[self.dtype.name] + 1
         x = draw("randint", self._shape, dt.int64, self.storage.device, generator, 0, top)

@@ -70,7 +70,10 @@ class Tensor(_Base):
     _seen: Node | None = None
     _counter: Counter | None = None  # counts writes if the storage's own does not
     _inference = False
-    _origin = ""  # of a view that a tracked write refuses: "no_grad", "Output 0 of Unbind"
+    # of a view that a tracked write refuses: "no_grad", "Output 0 of Unbind", and "Output" for a
+    # view of such a one
+    _origin = ""
+    _born = 0  # the storage's version when such a view was made
     _requires_grad = False
     _grad_fn: autograd.Entry | None = None
     _output_nr = 0
@@ -119,7 +122,9 @@ class Tensor(_Base):
         x.dtype = self.dtype
         x._base = self if self._base is None or self._own_leaf() else self._base
         x._generation = self.storage.generation
-        x._origin = self._origin
+        if self._origin:
+            x._origin = "no_grad" if self._origin == "no_grad" else "Output"
+            x._born = self.storage.version
         if not mode.grad:
             x._origin = "no_grad"
         x._inherit(self)
@@ -193,9 +198,12 @@ class Tensor(_Base):
                     "a leaf Variable that requires grad is being used in an in-place operation."
                 )
         elif self._origin:
-            text = _NO_GRAD_VIEW if self._origin == "no_grad" else _ONE_OF_MANY
-            raise RuntimeError(text.format(self._origin))
-        elif self._own_leaf() or (base._requires_grad and base.is_leaf):
+            if self._origin == "no_grad":
+                raise RuntimeError(_NO_GRAD_VIEW)
+            if self._grad_fn is None:
+                raise RuntimeError(_ONE_OF_MANY_PLAIN)
+            raise RuntimeError(_ONE_OF_MANY.format(self._output_of()))
+        elif self._own_leaf() or (self.requires_grad and base.is_leaf):
             raise RuntimeError(
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
@@ -218,8 +226,9 @@ class Tensor(_Base):
     def _before_write(self) -> Tensor:
         """This tensor's value and history now, safe from the write that follows."""
         x = Tensor._like(self)
-        x._grad_fn, x._requires_grad = self.grad_fn, self._requires_grad
-        x._output_nr = self._output_nr
+        if mode.grad:
+            x._grad_fn, x._requires_grad = self.grad_fn, self._requires_grad
+            x._output_nr = self._output_nr
         return x
 
     def _write(self, value: Tensor, repeats: bool = False) -> Tensor:
@@ -316,11 +325,23 @@ class Tensor(_Base):
     @property
     def grad_fn(self) -> autograd.Entry | None:
         """The tape entry that made this tensor; None for a leaf."""
-        if self._base is not None and self._generation != self.storage.generation:
-            if self._origin.startswith("Output") and self._base._requires_grad:
-                raise RuntimeError(_BASE_WRITTEN.format(self._origin))
-            self._regenerate()
+        if self._base is not None:
+            if self._origin and self._origin != "no_grad":
+                self._check_born(self._base)
+            if self._generation != self.storage.generation:
+                self._regenerate()
         return self._grad_fn
+
+    def _check_born(self, base: Tensor) -> None:
+        """One of many views loses its history at a write to the storage."""
+        if self._born != self.storage.version and (self._grad_fn or base._requires_grad):
+            raise RuntimeError(_BASE_WRITTEN.format(self._output_of()))
+
+    def _output_of(self) -> str:
+        """``Output 0 of Split``, as PyTorch's messages call a view."""
+        if self._origin != "Output" or self._grad_fn is None:
+            return self._origin
+        return f"Output {self._output_nr} of {self._grad_fn.op_name()}"
 
     def _look_up(self) -> None:
         if self._generation != self.storage.generation:
@@ -766,6 +787,12 @@ _BASE_WRITTEN = (
     "{} is a view and its base or another view of its base has been modified inplace. This view is "
     "the output of a function that returns multiple views. Such functions do not allow the output "
     "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+_ONE_OF_MANY_PLAIN = (
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. This "
+    "view is the output of a function that returns multiple views. Such functions do not allow the "
+    "output views to be modified inplace. You should replace the inplace operation by an "
+    "out-of-place one."
 )
 _ONE_OF_MANY = (
     "{} is a view and is being modified inplace. This view is the output of a "

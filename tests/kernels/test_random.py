@@ -64,6 +64,12 @@ def test_c_is_numpy(module, seed):
         same(module.call("mt_randperm", n=n, dtype=np.int64), g.randperm(n))
 
 
+def test_words(module):
+    g = MT19937(5)
+    module.call("mt_seed", 5)
+    np.testing.assert_array_equal(module.call("mt_words", n=700, dtype=np.int32), g.words(700))
+
+
 def test_state_can_be_put_back():
     g = MT19937(3)
     g.normal(7)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "suite"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "suite")]
 
 SEED = int(os.environ.get("TABGRAD_SEED") or random.SystemRandom().randrange(1 << 30))
 ROUNDS = int(os.environ.get("TABGRAD_ROUNDS", "200"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from compare import VIEWS
-from oracle import compared
+from oracle import compared, tabgrad, torch
 from sampling import Sample, T, build
 
 LAYOUTS = ("plain", "transposed", "strided", "offset")
@@ -101,7 +102,8 @@ def test_reading(seed: int, rounds: int) -> None:
             return [y, *grads]
 
         # a 0-d tensor as index makes a view in PyTorch, which reads it at once; ours stays lazy
-        told = compared(program, strides=False if "<[] int" in repr(sample) else VIEWS)
+        strides = False if "<[] int" in repr(sample) else VIEWS
+        told = compared(program, strides=strides, device_index=has_tensor(sample.args[1:]))
         if told:
             failures.append(f"{sample}: {told}")
     assert not failures, f"{len(failures)} differ:\n" + "\n".join(failures[:40])
@@ -149,10 +151,28 @@ def test_writing(seed: int, rounds: int) -> None:
             ]
             return [base.detach(), *filled]
 
-        told = compared(program, strides=False)
+        told = compared(program, strides=False, device_index=has_tensor(index))
         if told:
             failures.append(f"{x}[{index}] = {how}: {told}")
     assert not failures, f"{len(failures)} differ:\n" + "\n".join(failures[:40])
+
+
+def has_tensor(index: Any) -> bool:
+    """True if integer tensors take part in an index: their values are on the device."""
+    if isinstance(index, tuple | list):
+        return any(has_tensor(k) for k in index)
+    return isinstance(index, T) and "int" in index.dtype
+
+
+def test_out_of_range_message() -> None:
+    """A listed position is named as by PyTorch; one of a tensor is not: it is on the device."""
+    for lib in (tabgrad, torch):
+        x = lib.zeros(2, 3)
+        with pytest.raises(IndexError, match=r"^index 3 is out of bounds for dimension 1 with"):
+            x[[0], [3]].tolist()
+    x = tabgrad.zeros(2, 3)
+    with pytest.raises(IndexError, match=r"^index out of range in dimension 1 with size 3$"):
+        x[tabgrad.tensor([0]), tabgrad.tensor([3])].tolist()
 
 
 def single(lib: Any, base: Any, at: Any) -> bool:

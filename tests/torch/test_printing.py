@@ -54,7 +54,7 @@ def test_random_tensors(seed: int, rounds: int) -> None:
             values = data(r, math.prod(size), dtype)
             chosen = options(r) if r.random() < 0.5 else {}
             grad = "float" in dtype and r.random() < 0.4
-            call = r.choice(["x", "x.exp()", "x * 1", "x.T" if len(size) == 2 else "x"])
+            call = r.choice(["x", "x.neg()", "x * 1", "x.T" if len(size) == 2 else "x"])
             texts = []
             for lib in (tabgrad, torch):
                 lib.set_printoptions(profile="default")

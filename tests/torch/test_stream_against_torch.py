@@ -40,6 +40,14 @@ CALLS = {
     "rand_like": lambda r: f"lib.rand_like(lib.zeros({shape(r)}))",
     "randn_like": lambda r: f"lib.randn_like(lib.zeros({shape(r)}))",
     "dropout": lambda r: f"lib.nn.functional.dropout(lib.ones({shape(r)}), {r.random()})",
+    "rand_like transposed": lambda r: "lib.rand_like(lib.zeros(2, 5, 7).transpose(0, 2))",
+    "randn_like transposed": lambda r: "lib.randn_like(lib.zeros(5, 7).T)",
+    "randn_like strided": lambda r: "lib.randn_like(lib.zeros(6, 8)[:, ::2])",
+    "randint_like": lambda r: "lib.randint_like(lib.zeros(3, 7).T, 3, 90)",
+    "rand_like expanded": lambda r: "lib.rand_like(lib.zeros(3, 1, 4).expand(3, 5, 4).mT)",
+    "bernoulli transposed": lambda r: "lib.bernoulli(lib.full((3, 7), 0.4).T)",
+    "bernoulli double": lambda r: f"lib.bernoulli(lib.full({shape(r)}, 0.4, dtype=lib.float64))",
+    "bernoulli_ tensor": lambda r: "lib.zeros(3, 7).T.bernoulli_(lib.full((7, 3), 0.4))",
     "dropout transposed": lambda r: "lib.nn.functional.dropout(lib.ones(3, 7).T, 0.3)",
     "multinomial": lambda r: "lib.multinomial(lib.tensor([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]), 2)",
     "multinomial again": lambda r: "lib.multinomial(lib.tensor([0.1, 0.9]), 9, replacement=True)",
@@ -97,6 +105,9 @@ def test_state_is_pytorchs() -> None:
     state = torch.get_rng_state()
     tabgrad.set_rng_state(tabgrad.tensor(state.tolist(), dtype=tabgrad.uint8))
     assert tabgrad.get_rng_state().tolist() == state.tolist()
+    before = torch.manual_seed(7).get_state().tolist()
+    assert tabgrad.Generator().manual_seed(7).get_state().tolist() == before
+    torch.set_rng_state(state)
     assert tabgrad.randn(3).tolist() == pytest.approx(torch.randn(3).tolist(), rel=1e-6)
     assert tabgrad.rand(5).tolist() == torch.rand(5).tolist()
     back = torch.tensor(tabgrad.get_rng_state().tolist(), dtype=torch.uint8)

@@ -17,7 +17,7 @@ _MODIFIED = (
     "one of the variables needed for gradient computation has been modified by an inplace "
     "operation: [{kind} {shape}]{out} is at version {now}; expected version {then} instead. "
     "Hint: enable anomaly detection to find the operation that failed to compute its gradient, "
-    "with torch.autograd.set_detect_anomaly(True)."
+    "with torch.autograd.set_detect_anomaly(True, check_nan=False)."
 )
 _FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
@@ -165,6 +165,10 @@ class Entry:
             return self.label
         return "".join(p.title() for p in self.row.name.split("_")) + "Backward0"  # type: ignore[union-attr]
 
+    def op_name(self) -> str:
+        """The name in PyTorch's error messages, ``Mul``."""
+        return self.name().partition("Backward")[0]
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
@@ -237,7 +241,7 @@ def unpack(saved: Any, entry: Entry) -> Any:
             _MODIFIED.format(
                 kind=x.type_name(),
                 shape=list(x._shape),
-                out=f", which is output 0 of {entry.name()}," if is_output else "",
+                out=f", which is output 0 of {entry.op_name()}," if is_output else "",
                 now=now,
                 then=version,
             )
@@ -381,6 +385,8 @@ def _hooked(hooks: list[Any] | None, g: Any) -> Any:
 def _accumulate(x: Tensor, g: Any) -> None:
     from ..tensor import Tensor
 
+    if not x._requires_grad:
+        return  # detached since
     if x.grad is None:
         x.grad = g if g._requires_grad else Tensor._like(g)
     elif mode.grad:

@@ -86,6 +86,10 @@ class MT19937:
             return (draws + np.uint64(low & 0xFFFFFFFFFFFFFFFF)).view(np.int64)
         return (self.random(n).astype(np.int64) % span) + low
 
+    def words(self, n: int) -> Any:
+        """n draws of 32 bits, as int32."""
+        return self.random(n).view(np.int32)
+
     def bernoulli(self, n: int, p: float) -> Any:
         """n bools that are true with probability p."""
         return self._doubles(n) < p

@@ -203,6 +203,15 @@ class PageDevice(Device):
         bridge.console(f"tabgrad: {error}; going on with {handle.kind}")
         return True
 
+    def window(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Buffer | None:
+        offset, nbytes = self.bytes_of(dtype, start), self.bytes_of(dtype, count)
+        if not self.caps.wide and start * dtype.itemsize % 4:
+            return None  # half a word
+        counters["bridge_calls"] += 1
+        number, source = self.new_id(), buffer.handle
+        self._through(lambda: self.handle.window(number, source, offset, max(nbytes, 4)), source)
+        return Buffer(self, number, nbytes)
+
     def reserve(self, dtype: DType, nelems: int) -> Buffer:
         """A buffer without content, to be filled by a stream."""
         self.check_dtype(dtype)
@@ -412,6 +421,10 @@ class PageRandom:
         """n integers of [low, high) as int64 host bytes."""
         halves = [v for x in (low, high - low) for v in _halves(x)]
         return self._drawn("mt_randint", 8, n, "iiii", *halves)
+
+    def words(self, n: int) -> Any:
+        """n draws of 32 bits, as int32 host bytes."""
+        return self._drawn("mt_words", 4, n, "")
 
     def bernoulli(self, n: int, p: float) -> Any:
         """n times 0 or 1 as float32 host bytes."""

@@ -153,7 +153,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 f"{value.ndim} dimensions."
             )
         return copy_(self, value)
-    return self._write(self.new_full(self._shape, value, dtype=self.dtype))
+    return self._write(self.new_full(self._shape, value, dtype=self.dtype), repeats=True)
 
 
 def zero_(self: Tensor) -> Tensor:

@@ -287,18 +287,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     inputs, output, xs = _parse(equation, list(operands))
-    terms = [_diagonals(k, x, s) for k, (x, s) in enumerate(zip(xs, inputs, strict=True))]
-    sizes: dict[str, int] = {}
-    for k, (x, s) in enumerate(terms):
-        for n, c in zip(x._shape, s, strict=True):
-            old = sizes.get(c, 1)
-            if old != n and old != 1 and n != 1:
-                raise RuntimeError(
-                    f"einsum(): subscript {c} has size {n} for operand {k} which does not "
-                    "broadcast "
-                    f"with previously seen size {old}"
-                )
-            sizes[c] = max(old, n) if 0 not in (old, n) else 0
+    _check_sizes(xs, inputs)
+    terms = [_diagonals(x, s) for x, s in zip(xs, inputs, strict=True)]
     x, s = terms[0]
     for i in range(1, len(terms)):
         y, t = terms[i]
@@ -367,16 +357,37 @@ def _parse(equation: Any, xs: list[Tensor]) -> tuple[list[str], str, list[Tensor
     return inputs, output, xs
 
 
-def _diagonals(k: int, x: Tensor, s: str) -> tuple[Tensor, str]:
+def _check_sizes(xs: list[Tensor], inputs: list[str]) -> None:
+    """A letter has one size, or 1 where it is broadcast; within an operand exactly one."""
+    sizes: dict[str, int] = {}
+    for k, (x, s) in enumerate(zip(xs, inputs, strict=True)):
+        for d, (n, c) in enumerate(zip(x._shape, s, strict=True)):
+            first = x._shape[s.index(c)]
+            if n != first:
+                raise RuntimeError(
+                    f"einsum(): subscript {c} is repeated for operand {k} but the sizes don't "
+                    f"match, {n} != {first}"
+                )
+            old = sizes.get(c, 1)
+            if old != n and old != 1 and n != 1:
+                if not c.isalpha():  # PyTorch's text lacks this space, too
+                    raise RuntimeError(
+                        f"einsum(): dimension {d} covered by ellipsis in operand {k}has size {n} "
+                        f"which does not broadcast with previously seen ellipsis with size {old} "
+                        "for the respective dimension"
+                    )
+                raise RuntimeError(
+                    f"einsum(): subscript {c} has size {n} for operand {k} which does not "
+                    f"broadcast with previously seen size {old}"
+                )
+            sizes[c] = max(old, n) if 0 not in (old, n) else 0
+
+
+def _diagonals(x: Tensor, s: str) -> tuple[Tensor, str]:
     """Repeated letters of one operand become a diagonal."""
     while len(set(s)) < len(s):
         c = next(c for c in s if s.count(c) > 1)
         i, j = s.index(c), s.rindex(c)
-        if x._shape[i] != x._shape[j]:
-            raise RuntimeError(
-                f"einsum(): subscript {c} is repeated for operand {k} but the sizes don't match, "
-                f"{x._shape[j]} != {x._shape[i]}"
-            )
         x = x.diagonal(0, i, j)
         s = "".join(d for k, d in enumerate(s) if k not in (i, j)) + c
     return x, s

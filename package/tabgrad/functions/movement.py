@@ -204,7 +204,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     order = [d for d in range(input.ndim) if d not in src]
     for d, s in sorted(zip(dst, src, strict=True)):
         order.insert(d, s)
-    return permute(input, order)
+    out = permute(input, order)
+    if not order and out._grad_fn is not None:
+        out._grad_fn.label = "AliasBackward0"
+    return out
 
 
 moveaxis = movedim
@@ -215,10 +218,12 @@ moveaxis = movedim
 
 def _expand_geometry(shape: Shape, strides: Shape, offset: int, *, size: Shape) -> Geometry:
     pad = len(size) - len(shape)
-    out = (0,) * pad + tuple(
+    out = [
         0 if n == 1 and m != 1 else s for n, s, m in zip(shape, strides, size[pad:], strict=True)
-    )
-    return size, out, offset
+    ]
+    for d in range(pad - 1, -1, -1):  # a new dimension of 1 steps over the next one
+        out.insert(0, size[d + 1] * out[0] if shape and size[d] == 1 else 0)
+    return size, tuple(out), offset
 
 
 EXPAND = ViewRow("expand", _expand_geometry, lambda g: g)  # the engine sums it down
@@ -408,7 +413,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All positions of a dimension as a tuple."""
     d = wrap_dim(dim, input.ndim)
     if not input._shape:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     out = [apply_view(SELECT, input, dim=d, index=i) for i in range(input._shape[d])]
     return _many(out, "Unbind")
 
@@ -416,7 +421,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 def _many(views: list[Tensor], name: str) -> tuple[Tensor, ...]:
     """Views made by one call: none of them may be written to where history is kept."""
     for i, x in enumerate(views):
-        x._origin = x._origin or f"Output {i} of {name}"
+        if x._origin != "no_grad":
+            x._origin = f"Output {i} of {name}"
+            x._born = x.storage.version
     return tuple(views)
 
 
@@ -567,19 +574,19 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 def _as_strided_geometry(
-    shape: Shape, strides: Shape, offset: int, *, size: Shape, stride: Shape, at: int
+    shape: Shape, strides: Shape, offset: int, *, size: Shape, stride: Shape, at: int, own: Any
 ) -> Geometry:
     return size, stride, at
 
 
-def _grad_as_strided(g: Tensor, x: Tensor, size: Shape, stride: Shape, at: int) -> Tensor:
+def _grad_as_strided(g: Tensor, size: Shape, stride: Shape, at: int, own: Any) -> Tensor:
     """Adds the gradient at the addresses read, then looks through the input's own window."""
     from ..ops.functional import place, window
 
-    _, top = extent(x._shape, x._strides, x._offset)
+    _, top = extent(*own)
     _, top2 = extent(size, stride, at)
     flat = place(g, (max(top, top2) + 1,), (size, stride, at))
-    return window(flat, (x._shape, x._strides, x._offset))
+    return window(flat, own)
 
 
 AS_STRIDED = ViewRow("as_strided", _as_strided_geometry, _grad_as_strided)
@@ -608,7 +615,8 @@ def as_strided(
             f"{(top + 1) * input.dtype.itemsize} are out of bounds for storage of size "
             f"{input.storage.nelems * input.dtype.itemsize}"
         )
-    return apply_view(AS_STRIDED, input, size=size, stride=stride, at=at)
+    own = (input._shape, input._strides, input._offset)
+    return apply_view(AS_STRIDED, input, size=size, stride=stride, at=at, own=own)
 
 
 # --- copies -------------------------------------------------------------------------------------

@@ -64,6 +64,8 @@ def _no_node(*_: Any) -> Node:
 
 def apply_view(row: ViewRow, x: Tensor, **kw: Any) -> Tensor:
     """A window on the same storage."""
+    if x._origin and autograd.mode.grad:
+        _ = x.grad_fn  # raises for one of many views that was overwritten
     shape, strides, offset = row.geometry(x._shape, x._strides, x._offset, **kw)
     out = x._window(shape, strides, offset)
     if (x._requires_grad or (x._base is not None and x.requires_grad)) and autograd.mode.grad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...autograd import no_grad
+from ...random import drawn_like
 from ...tensor import Tensor
 from ._activation import _result
 from ._loss import _title
@@ -76,10 +77,11 @@ def _drop(x: Tensor, p: float, training: bool, inplace: bool, whole: int | None)
         return x
     if p == 1:
         return x.mul_(0.0) if inplace else x * 0.0
-    shape = list(x.shape)
-    if whole is not None:
-        shape = [n if d < whole else 1 for d, n in enumerate(shape)]
-    noise = x.detach().new_empty(shape).bernoulli_(1 - p).div_(1 - p)
+    if whole is None:
+        noise = drawn_like(x, "bernoulli", 1 - p).div_(1 - p)
+    else:
+        shape = [n if d < whole else 1 for d, n in enumerate(x.shape)]
+        noise = x.detach().new_empty(shape).bernoulli_(1 - p).div_(1 - p)
     return x.mul_(noise) if inplace else x * noise
 
 
