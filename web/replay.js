@@ -12,6 +12,7 @@ import { ALLOC, COPY, FREE, RUN, VERSION, named } from "./format.js";
  * @property {(text: string) => any} compile
  * @property {(command: Command, slots: any[], plan: Plan) => void} dispatch
  * @property {(source: any, target: any, bytes: number) => void} copy
+ * @property {(source: any, target: any, offset: number, bytes: number) => void} window bytes from `offset` on
  * @property {(plan: Plan, cells: Int32Array) => void} begin a run starts; `cells` are its scalars
  * @property {(plan: Plan) => void} submit a run ends
  * @property {(plan: Plan) => void} prepare what a plan needs besides its kernels

@@ -113,6 +113,21 @@ export function doors(device) {
   }
 
   /**
+   * A part of a buffer as a buffer of its own.
+   * @param {number} id
+   * @param {number} from
+   * @param {number} offset device bytes
+   * @param {number} nbytes device bytes
+   */
+  function window(id, from, offset, nbytes) {
+    device.check();
+    const source = find(from);
+    const target = device.alloc(nbytes);
+    device.window(source, target, offset, nbytes);
+    buffers.set(id, target);
+  }
+
+  /**
    * Host bytes of a buffer; wasm at once, webgpu as a promise. `done()` gives the bytes back.
    * @param {number} id
    * @param {number} dtype
@@ -161,7 +176,7 @@ export function doors(device) {
   const { kind, info, pending, caughtUp, profile, timings, close } = device;
   const idle = () => caughtUp(0);
   const more = { kind, info, pending, caughtUp, idle, profile, timings, close, stats };
-  return { load, unload, run, alloc, write, read, free, call, streamInto, ...more };
+  return { load, unload, run, alloc, write, window, read, free, call, streamInto, ...more };
 }
 
 /**

@@ -161,6 +161,13 @@ class Handle:
         except JsException as error:
             raise translated(error) from None
 
+    def window(self, id: int, source: int, offset: int, nbytes: int) -> None:
+        """Makes a buffer of a part of another, in device bytes."""
+        try:
+            self._doors.window(id, source, offset, nbytes)
+        except JsException as error:
+            raise translated(error) from None
+
     def read(self, id: int, nbytes: int, dtype: int, offset: int = 0) -> memoryview:
         """Host bytes of a buffer; on webgpu this waits, where the browser lets it."""
         if self.kind == "webgpu":

@@ -14,6 +14,7 @@ from .errors import OutOfMemoryError
 from .graph import Node
 from .ir import Launch, Structured
 from .schedule import Schedule
+from .shape import extent, numel
 
 VERSION = 1
 RUN, COPY, ALLOC, FREE = 1, 2, 3, 4
@@ -25,6 +26,12 @@ class Pending(NamedTuple):
     key: tuple[Any, ...]
     leaves: list[Node]
     numbers: list[Node]
+    windows: list[Node]  # views of small parts of leaves
+
+
+def without_places(graph: Pending) -> tuple[Any, ...]:
+    """The key of a graph but for where in their leaves its windows lie."""
+    return tuple((*e[:3], e[3][0]) + e[4:] if e and e[0] == "view" else e for e in graph.key)
 
 
 def linearize(roots: Sequence[Node]) -> Pending:
@@ -33,6 +40,7 @@ def linearize(roots: Sequence[Node]) -> Pending:
     buffers: dict[int, int] = {}
     leaves: list[Node] = []
     numbers: list[Node] = []
+    windows: list[Node] = []
     key: list[Any] = []
     stack = [*reversed(roots)]
     while stack:
@@ -57,12 +65,21 @@ def linearize(roots: Sequence[Node]) -> Pending:
             numbers.append(node)
             key.append((node.dtype.code, node.shape))
         else:
+            if op == "view" and srcs[0].op == "buffer" and _is_window(node):
+                windows.append(node)
             key.append(
                 (op, node.dtype.code, node.shape, node.arg, type(node.arg))
                 + tuple([index[id(s)] for s in srcs])
             )
     key.append(tuple([index[id(r)] for r in roots]))
-    return Pending(tuple(key), leaves, numbers)
+    return Pending(tuple(key), leaves, numbers, windows)
+
+
+def _is_window(node: Node) -> bool:
+    """True for a view of a small part of its source that leaves little of that part out."""
+    low, high = extent(node.shape, *node.arg)
+    span = high - low + 1
+    return span < numel(node.srcs[0].shape) and span <= 2 * numel(node.shape)
 
 
 class Liveness(NamedTuple):

@@ -12,7 +12,7 @@ from .debug import debug
 from .dtypes import DType
 from .graph import Node, leaf, view
 from .schedule import Caps, Schedule, schedule
-from .shape import contiguous_strides, is_contiguous, numel
+from .shape import contiguous_strides, extent, is_contiguous, numel
 
 IN_PAGE = sys.platform == "emscripten"
 _MAX_PLANS = 1024
@@ -101,6 +101,7 @@ class Device:
         self.public = device(kind)
         self.pending: list[ref[Any]] = []  # in the order recorded: it is part of a plan's key
         self.plans: dict[Any, Any] = {}
+        self.varying: set[Any] = set()  # keys of plans, but for where their windows lie
         self.allocated = 0
         self.peak = 0
 
@@ -134,6 +135,10 @@ class Device:
     def run(self, compiled: Any, leaves: list[Buffer], numbers: list[Node]) -> list[Any]:
         """Runs a plan: handles of the results."""
         raise NotImplementedError
+
+    def window(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Buffer | None:
+        """A part of a buffer as one of its own; None if the device cannot cut it there."""
+        return None
 
     def bytes_of(self, dtype: DType, nelems: int) -> int:
         """Device bytes of so many elements."""
@@ -178,6 +183,9 @@ class Device:
     def _run(self, roots: list[Node]) -> None:
         graph = plans.linearize(roots)
         found = self.plans.get(graph.key)
+        if found is None and graph.windows:
+            graph = self._cut_windows(graph, roots)
+            found = self.plans.get(graph.key)
         if found is None:
             found = self._build(graph, roots)
         else:
@@ -195,6 +203,28 @@ class Device:
             made[what.n_leaf + k] = Buffer(self, handle, nbytes)
         for root, (kind, k) in zip(roots, what.outs, strict=True):
             root.realize(made[k] if kind == "slot" else graph.leaves[k].buffer)
+
+    def _cut_windows(self, graph: plans.Pending, roots: list[Node]) -> plans.Pending:
+        """Mini-batches ``x[i : i + 64]``: where only the places of windows differ from a plan seen
+        before, the windows become buffers of their own, and one plan serves them all."""
+        key = plans.without_places(graph)
+        if key not in self.varying:
+            if len(self.varying) >= _MAX_PLANS:
+                self.varying.clear()
+            self.varying.add(key)
+            return graph
+        parts: dict[tuple[int, int, int], Buffer | None] = {}
+        for node in graph.windows:
+            source, (strides, offset) = node.srcs[0].buffer, node.arg
+            low, high = extent(node.shape, strides, offset)
+            place = (id(source), low, high + 1 - low)
+            if place not in parts:
+                parts[place] = self.window(source, node.dtype, *place[1:])
+            part = parts[place]
+            if part is not None:  # the same value, seen in a smaller buffer
+                node.srcs = (leaf(part, (place[2],), node.dtype),)
+                node.arg = (strides, offset - low)
+        return plans.linearize(roots)
 
     def _build(self, graph: plans.Pending, roots: list[Node]) -> tuple[Any, Schedule]:
         for node in roots:
@@ -253,6 +283,10 @@ class NumpyDevice(Device):
 
     def timings(self) -> list[tuple[str, float]]:
         return self.last.times
+
+    def window(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Buffer | None:
+        part = buffer.handle[start : start + count]  # the same memory: values never change
+        return Buffer(self, part, self.bytes_of(dtype, count))
 
     def _check_status(self) -> None:
         from .backends import numpy_math

@@ -148,3 +148,39 @@ def test_inference_steps() -> None:
         steps = [counted(lambda x=x: model(x).tolist()) for x in xs[1:]]
     assert all(s["plans_built"] == 0 and s["plan_hits"] == 1 for s in steps)
     assert all(s == steps[0] for s in steps)
+
+
+def test_minibatches_by_slices() -> None:
+    """``x[i : i + 8]``: where a batch lies is not structure."""
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y, order = torch.randn(80, 4), torch.randint(0, 3, (80,)), torch.randperm(80)
+    want = [x.tolist()[i : i + 8] for i in range(0, 80, 8)]
+
+    def step(i: int) -> None:
+        assert x[i : i + 8].tolist() == want[i // 8]
+        opt.zero_grad()
+        nn.functional.cross_entropy(model(x[i : i + 8]), y[i : i + 8]).backward()
+        opt.step()
+
+    def shuffled(batch: Any) -> None:
+        opt.zero_grad()
+        nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+        opt.step()
+
+    for run, batches in ((step, [*range(0, 80, 8)]), (shuffled, [*order.split(8)])):
+        moved = [counted(lambda b=b, run=run: run(b)) for b in batches]
+        assert [m["plans_built"] for m in moved[3:]] == [0] * 7, moved
+
+
+def test_windows_keep_their_values() -> None:
+    x = torch.arange(40.0)
+    x.tolist()
+    parts = [(x[i : i + 4] * 2 + x[i + 1 : i + 5]).tolist() for i in range(0, 32, 3)]
+    assert parts == [[3.0 * (i + j) + 1 for j in range(4)] for i in range(0, 32, 3)]
+    half = torch.arange(40).to(torch.float16)
+    half.tolist()
+    got = [(half[i : i + 3] + 1).tolist() for i in range(7)]
+    assert got == [[float(i + j + 1) for j in range(3)] for i in range(7)]

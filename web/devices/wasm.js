@@ -160,6 +160,17 @@ export function open({ wasm, build = "" }) {
   }
 
   /**
+   * @param {Buffer} source
+   * @param {Buffer} target
+   * @param {number} offset bytes
+   * @param {number} bytes
+   */
+  function window(source, target, offset, bytes) {
+    const start = source.address + offset;
+    u8.copyWithin(target.address, start, start + bytes);
+  }
+
+  /**
    * Calls any export; buffers come as addresses, other numbers as they are.
    * @param {string} name
    * @param {(number | bigint | Buffer)[]} values
@@ -184,6 +195,7 @@ export function open({ wasm, build = "" }) {
     begin,
     dispatch,
     copy,
+    window,
     submit: () => {},
     call,
     check: () => {},

@@ -147,6 +147,18 @@ export async function open(options = {}) {
     encoder.copyBufferToBuffer(source.gpu, 0, target.gpu, 0, (bytes + 3) & ~3);
   }
 
+  /**
+   * @param {Buffer} source
+   * @param {Buffer} target
+   * @param {number} offset bytes, a multiple of 4
+   * @param {number} bytes
+   */
+  function window(source, target, offset, bytes) {
+    const alone = device.createCommandEncoder();
+    alone.copyBufferToBuffer(source.gpu, offset, target.gpu, 0, (bytes + 3) & ~3);
+    device.queue.submit([alone.finish()]);
+  }
+
   function submit() {
     endPass();
     const submitted = clock.finish(encoder);
@@ -178,6 +190,7 @@ export async function open(options = {}) {
     begin,
     dispatch,
     copy,
+    window,
     submit,
     check: () => faults.raise(),
     /** Runs that were submitted and are not known to be finished. */
