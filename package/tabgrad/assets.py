@@ -24,12 +24,12 @@ def _packed() -> dict[str, bytes]:
 
 def read_bytes(name: str, file: str) -> bytes:
     """A file of ``"_web"``, ``"_wgsl"`` or ``"_wasm"``."""
-    if _ARCHIVE.exists():
-        return _packed()[f"{name}/{file}"]
     path = _CHECKOUT / _FOLDERS[name] / file
     try:
+        if _ARCHIVE.exists():
+            return _packed()[f"{name}/{file}"]
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, KeyError):
         hint = "; `make kernels` compiles it" if name == "_wasm" else ""
         raise FileNotFoundError(f"tabgrad misses its file {path}{hint}") from None
 
