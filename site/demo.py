@@ -107,7 +107,7 @@ async def train(images, labels, reference):
             losses.append(loss)
             counts.append(count)
             if epoch > 1:  # by then every batch has been planned, the short last one too
-                later[step == 0].append(cost.counts)
+                later[step in (0, steps - 1)].append(cost.counts)
             done = (epoch * steps + step + 1) / (steps * demo.EPOCHS)
             page.progress(f"Training, epoch {epoch + 1} of {demo.EPOCHS}…", 0.4 + 0.6 * done)
             await asyncio.sleep(0)  # lets the page draw and answer
@@ -125,18 +125,19 @@ async def train(images, labels, reference):
     return model
 
 
-def report_steps(steps, firsts):
-    """Whether later steps found their plans, and how often they crossed to JavaScript; the first
-    step of an epoch also brings the new order of the images."""
-    both = steps + firsts
+def report_steps(steps, edges):
+    """Whether later steps found their plans, and how often they crossed to JavaScript. The first
+    step of an epoch also brings the new order of the images; the last is a shorter batch, which
+    always lies at one place and need not be cut out."""
+    both = steps + edges
     found, built = (sum(c[name] for c in both) for name in ("plan_hits", "plans_built"))
-    calls, more = ({c["bridge_calls"] for c in some} for some in (steps, firsts))
+    calls, more = ({c["bridge_calls"] for c in some} for some in (steps, edges))
     page.result("later steps: plans found", f"{found} of {len(both)}")
     page.result("later steps: bridge calls", max(calls))
-    page.result("first of an epoch: bridge calls", max(more))
+    page.result("first and last of an epoch: bridge calls", max(more))
     page.line(
         f"{len(both)} later steps: {found} plans found, {built} built; bridge calls per step "
-        f"{span(calls)}, for the first of an epoch {span(more)}"
+        f"{span(calls)}, for the first and last of an epoch {span(more)}"
     )
     if built or found < len(both):
         raise AssertionError(f"{len(both)} later steps built {built} plans and found {found}")

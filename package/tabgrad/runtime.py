@@ -101,7 +101,8 @@ class Device:
         self.public = device(kind)
         self.pending: list[ref[Any]] = []  # in the order recorded: it is part of a plan's key
         self.plans: dict[Any, Any] = {}
-        self.varying: set[Any] = set()  # keys of plans, but for where their windows lie
+        # key without the places of windows → the first such key, None once there was another
+        self.varying: dict[Any, Any] = {}
         self.allocated = 0
         self.peak = 0
 
@@ -182,10 +183,9 @@ class Device:
 
     def _run(self, roots: list[Node]) -> None:
         graph = plans.linearize(roots)
-        found = self.plans.get(graph.key)
-        if found is None and graph.windows:
+        if graph.windows:
             graph = self._cut_windows(graph, roots)
-            found = self.plans.get(graph.key)
+        found = self.plans.get(graph.key)
         if found is None:
             found = self._build(graph, roots)
         else:
@@ -208,11 +208,13 @@ class Device:
         """Mini-batches ``x[i : i + 64]``: where only the places of windows differ from a plan seen
         before, the windows become buffers of their own, and one plan serves them all."""
         key = plans.without_places(graph)
-        if key not in self.varying:
-            if len(self.varying) >= _MAX_PLANS:
-                self.varying.clear()
-            self.varying.add(key)
+        if key not in self.varying and len(self.varying) >= _MAX_PLANS:
+            self.varying.clear()
+        # from the second place on, always: a step then crosses the bridge equally often each time
+        varies = self.varying.setdefault(key, graph.key) != graph.key
+        if not varies and self.varying[key] is not None:
             return graph
+        self.varying[key] = None
         parts: dict[tuple[int, int, int], Buffer | None] = {}
         for node in graph.windows:
             source, (strides, offset) = node.srcs[0].buffer, node.arg
