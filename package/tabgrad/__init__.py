@@ -6,6 +6,7 @@ the first tensor chooses a device.
 
 from __future__ import annotations
 
+from math import e, inf, nan, pi
 from typing import Any
 
 from . import autograd as autograd
@@ -57,12 +58,6 @@ __version__ = "0.1.0"
 
 half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
-inf, nan, pi, e = (
-    float64 and __import__("math").inf,
-    __import__("math").nan,
-    3.141592653589793,
-    2.718281828459045,
-)
 strided, contiguous_format, preserve_format, channels_last = (
     "torch.strided", "torch.contiguous_format", "torch.preserve_format", "torch.channels_last",
 )  # fmt: skip

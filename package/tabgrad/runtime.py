@@ -10,9 +10,9 @@ from weakref import ref
 from . import plan as plans
 from .debug import debug
 from .dtypes import DType
-from .graph import Node, leaf, view
+from .graph import Node, leaf
 from .schedule import Caps, Schedule, schedule
-from .shape import contiguous_strides, extent, is_contiguous, numel
+from .shape import extent, is_contiguous, numel
 
 IN_PAGE = sys.platform == "emscripten"
 _MAX_PLANS = 1024
@@ -389,12 +389,8 @@ def _choose() -> Device:
         from .backends.page import choose_sync
 
         made = choose_sync()
-    _announce(made)
-    return made
-
-
-def _announce(made: Device) -> None:
     debug.say(1, f"tabgrad: default device is {made}")
+    return made
 
 
 def set_default_device(spec: Any) -> None:
@@ -441,11 +437,6 @@ def transfer(node: Node, source: Device, target: Device) -> Node:
     target.check_dtype(node.dtype)
     data = read(node, source)
     return leaf(target.upload(data, node.dtype, numel(node.shape)), node.shape, node.dtype)
-
-
-def whole(node: Node) -> Node:
-    """A value in row-major order as a node of its own."""
-    return view(node, node.shape, contiguous_strides(node.shape), 0)
 
 
 def memory_allocated(spec: Any = None) -> int:

@@ -18,9 +18,8 @@ from ..runtime import Buffer, Device, counters
 from ..schedule import Caps, Schedule
 from ..tensor import Tensor
 
-_GARBAGE = (
-    512  # buffers that may wait for the next run before they are freed by a call of their own
-)
+# buffers that may wait for the next run before they are freed by a call of their own
+_GARBAGE = 512
 _CELL = {"wasm": {"f": "d", "d": "d"}, "webgpu": {"f": "f"}}  # format of a scalar by compute type
 _WHOLE = {"wasm": "q", "webgpu": "i"}
 
@@ -217,7 +216,7 @@ class PageDevice(Device):
         self.check_dtype(dtype)
         number = self.new_id()
         nbytes = self.bytes_of(dtype, nelems)
-        self.handle.alloc(number, max(nbytes, 4))
+        self._through(lambda: self.handle.alloc(number, max(nbytes, 4)))
         return Buffer(self, number, nbytes)
 
     def fetch(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:

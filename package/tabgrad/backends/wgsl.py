@@ -78,13 +78,13 @@ def _math() -> dict[str, tuple[str, frozenset[str]]]:
 def prelude(body: str) -> str:
     """The functions of math.wgsl that a text names, and those that they need."""
     parts = _math()
-    todo = [w for w in set(re.findall(r"\w+", body)) if w in parts]
+    pending = [w for w in set(re.findall(r"\w+", body)) if w in parts]
     found: set[str] = set()
-    while todo:
-        name = todo.pop()
+    while pending:
+        name = pending.pop()
         if name not in found:
             found.add(name)
-            todo += parts[name][1]
+            pending += parts[name][1]
     return "".join(parts[name][0] + "\n" for name in parts if name in found)
 
 
