@@ -161,6 +161,7 @@ static void NAME(depthwise)(const NAME(Conv) *c, REAL *x, REAL *w, REAL *y, int 
 // ---- the exports --------------------------------------------------------------------------------
 
 KERNEL(NAME(conv2d)) {
+  WHOLE_ONLY;
   const NAME(Conv) *c = (const NAME(Conv) *)words;
   REAL *x = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, k = in * c->kh * c->kw;
@@ -180,6 +181,7 @@ KERNEL(NAME(conv2d)) {
 }
 
 KERNEL(NAME(conv2d_input)) {
+  WHOLE_ONLY;
   const NAME(Conv) *c = (const NAME(Conv) *)words;
   REAL *y = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, plane = c->h * c->w;
@@ -200,6 +202,7 @@ KERNEL(NAME(conv2d_input)) {
 }
 
 KERNEL(NAME(conv2d_weight)) {
+  WHOLE_ONLY;
   const NAME(Conv) *c = (const NAME(Conv) *)words;
   REAL *y = (REAL *)buffers[0], *x = (REAL *)buffers[1], *out = (REAL *)buffers[2];
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow;

@@ -436,6 +436,7 @@ static const int32_t *phase(const Head *h, const int32_t *w, Place place) {
 }
 
 KERNEL(fused) {
+  WHOLE_ONLY;
   Head h = {words[0], words[1], words[2], words[3], words[4], words[5], words[6], words[7]};
   const int32_t *uniform = words + 8;
   register_bytes = h.bytes;

@@ -91,6 +91,7 @@ static void NAME(product)(const NAME(Gemm) *g) {
 }
 
 KERNEL(NAME(matmul)) {
+  WHOLE_ONLY;
   int m = words[0], n = words[1], k = words[2], dims = words[9], batches = 1;
   const int32_t *batch = words + 10;
   for (int d = 0; d < dims; d++) batches *= batch[3 * d];

@@ -13,6 +13,7 @@
   }
 #define SCAN(t, T, A)                                         \
   KERNEL(scan_##t) {                                          \
+    WHOLE_ONLY;                                               \
     const T *x = (const T *)buffers[0];                       \
     T *out = (T *)buffers[1];                                 \
     int n = words[1];                                         \

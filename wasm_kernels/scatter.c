@@ -16,6 +16,7 @@
     }
 #define SCATTER(t, T)                                         \
   KERNEL(scatter_##t) {                                       \
+    WHOLE_ONLY;                                               \
     T *out = (T *)buffers[0];                                 \
     const int32_t *index = (const int32_t *)buffers[1];       \
     const T *value = (const T *)buffers[2];                   \
@@ -38,6 +39,7 @@ SCATTER(l, int64_t)
     EACH(T, x)                                                \
   }
 KERNEL(scatter_set) {
+  WHOLE_ONLY;
   const int32_t *index = (const int32_t *)buffers[1];
   switch (words[2]) {
     case 1: SET(uint8_t) break;
@@ -47,4 +49,7 @@ KERNEL(scatter_set) {
   }
 }
 
-KERNEL(copy) { __builtin_memmove(buffers[1], buffers[0], (unsigned)words[0]); }
+KERNEL(copy) {
+  WHOLE_ONLY;
+  __builtin_memmove(buffers[1], buffers[0], (unsigned)words[0]);
+}

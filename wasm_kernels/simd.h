@@ -5,9 +5,13 @@
 
 typedef union { double d; int64_t l; } Cell;  // a number of the plan's scalar table
 
-#define ARGUMENTS const int32_t *words, uint8_t **buffers, const Cell *scalars
+// A kernel does share `part` of `parts` of its work. Shares of one launch run at the same time on
+// several threads; results are the same, bit for bit, for every number of shares.
+#define ARGUMENTS \
+  const int32_t *words, uint8_t **buffers, const Cell *scalars, int part, int parts
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define KERNEL(name) EXPORT(name) void name(ARGUMENTS)
+#define WHOLE_ONLY if (part) return  // not divided: all of it is the first share's
 
 // a * b + c: one instruction in the relaxed build, rounded twice otherwise.
 #ifdef __wasm_relaxed_simd__

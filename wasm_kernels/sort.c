@@ -104,6 +104,7 @@ static void rotate(int32_t *x, int middle, int n) {  // brings x[middle..n) to t
     join_##t(keys, out + left + right, middle - left, n - left - right);                       \
   }                                                                                            \
   KERNEL(sort_##t) {                                                                           \
+    WHOLE_ONLY;                                                                                \
     int n = words[1];                                                                          \
     for (int row = 0; row < words[0]; row++) {                                                 \
       const T *keys = (const T *)buffers[0] + row * n;                                         \

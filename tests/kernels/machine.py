@@ -17,7 +17,8 @@ GUARD = 64  # bytes of sentinel around every buffer: a stray write fails the cal
 class Machine:
     """``run(launch, arrays)`` runs a launch on copies of ``arrays`` and writes the results back."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, parts: int = 1) -> None:
+        self.parts = parts
         engine = wasmtime.Engine()
         self.store = wasmtime.Store(engine)
         module = wasmtime.Module.from_file(engine, str(BUILD / f"{name}.wasm"))
@@ -50,7 +51,8 @@ class Machine:
         words, pointers = at, self.put(np.array(launch.words, np.int32).tobytes(), at)
         cells = self.put(np.array([places[k] for k in launch.slots], np.uint32).tobytes(), pointers)
         self.put(scalars, cells)
-        self.exports[launch.kernel](self.store, words, pointers, cells)
+        for part in reversed(range(self.parts)):  # in any order, results are the same
+            self.exports[launch.kernel](self.store, words, pointers, cells, part, self.parts)
         for place, array in zip(places, arrays, strict=True):
             tail = place + array.nbytes
             assert (self.bytes[place - GUARD : place] == 0xA5).all(), "wrote before a buffer"

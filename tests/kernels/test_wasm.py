@@ -22,9 +22,10 @@ WIDE = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64, "b": np.
 DTYPE_OF = {np.dtype(v): k for k, v in STORED.items() if k is not bfloat16}
 
 
-@pytest.fixture(scope="module", params=["simd", "relaxed"])
+@pytest.fixture(scope="module", params=[("simd", 3), ("relaxed", 1)], ids=["simd-3", "relaxed-1"])
 def machine(request):
-    return Machine(request.param)
+    """A build, and in how many shares its kernels do their work."""
+    return Machine(*request.param)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 // The WASM device: kernels are exports of one module, buffers are addresses in its memory.
 //
-// An export is `void k(words, buffers, scalars)` (docs/architecture.md). The words of a plan and room for its buffer
+// An export is `void k(words, buffers, scalars, part, parts)` (docs/architecture.md). The words of a plan and room for its buffer
 // addresses and scalars are placed in memory once, so that a dispatch writes a few addresses and calls.
 
 import { HOST_BYTES, named, readable } from "../format.js";
@@ -136,8 +136,8 @@ export function open({ wasm, build = "" }) {
     const { words, buffers } = command.own;
     const mine = command.slots;
     for (let k = 0; k < mine.length; k++) i32[buffers + k] = slots[mine[k]].address;
-    if (timing) timed(command.kernel, words * 4, buffers * 4, plan.own.cells * 4);
-    else command.kernel.run(words * 4, buffers * 4, plan.own.cells * 4);
+    if (timing) timed(command.kernel, words * 4, buffers * 4, plan.own.cells * 4, 0, 1);
+    else command.kernel.run(words * 4, buffers * 4, plan.own.cells * 4, 0, 1);
   }
 
   /**
