@@ -9,7 +9,7 @@ from ..graph import Node
 from ..ir import Slot, Structured
 from ..shape import Shape, broadcast_strides, collapse, contiguous_strides, numel
 from .body import Body
-from .group import Group
+from .group import Group, Unit
 from .values import FUSIBLE, VIRTUAL, Caps, Graph, base_of, peel
 
 
@@ -43,20 +43,43 @@ class Emitter:
         self.keep: list[Node] = []
 
     def run(self) -> Schedule:
-        sinks = {id(g.sink): g for g in self.groups}
         out_nodes = [peel(r) for r in self.graph.roots]
         for node in self.graph.order:
             for s in node.srcs:  # of the window, and of what it is a window on
                 for read in {id(peel(s)), id(base_of(s))}:
                     self.reads[read] = self.reads.get(read, 0) + 1
         self.root_ids = {id(n) for n in out_nodes}
-        for node in self.graph.order:
-            if id(node) in sinks:
-                self._fused(sinks[id(node)])
-            elif node.op not in FUSIBLE and node.op not in ("view", "buffer", *VIRTUAL):
-                self._structured(node)
+        for unit in self._in_order():
+            if isinstance(unit, Group):
+                self._fused(unit)
+            else:
+                self._structured(unit)
         outs = [self._root(n) for n in out_nodes]
         return self._number(outs)
+
+    def _in_order(self) -> list[Unit]:
+        """Kernels and other steps, each after those it reads from."""
+        unit_of: dict[int, Unit] = {k: g for g in self.groups for k in g.members}
+        skipped = ("view", "buffer", *VIRTUAL)
+        for node in self.graph.order:
+            if node.op not in FUSIBLE and node.op not in skipped:
+                unit_of.setdefault(id(node), node)
+        order: list[Unit] = []
+        state: dict[int, bool] = {}  # False: its sources are being placed, True: placed
+        stack = [unit_of[id(n)] for n in reversed(self.graph.order) if id(n) in unit_of]
+        while stack:
+            unit = stack[-1]
+            if id(unit) not in state:
+                state[id(unit)] = False
+                members = [m for m, _ in unit.members.values()] if isinstance(unit, Group) else [unit]
+                sources = {id(base_of(s)) for m in members for s in m.srcs} & unit_of.keys()
+                stack += [unit_of[k] for k in sources if id(unit_of[k]) not in state]
+            else:
+                stack.pop()
+                if not state[id(unit)]:
+                    state[id(unit)] = True
+                    order.append(unit)
+        return order
 
     # -- slots
 

@@ -1,8 +1,8 @@
 """Second pass: which values share a kernel.
 
-Groups grow backwards: a value joins the group that consumes it when all its consumers are in that
-group, so only a group's last value (and values somebody holds) go to memory, and groups cannot
-depend on each other in a circle.
+Groups grow backwards: a value joins the group that consumes it. When all its consumers are in that
+group it needs no memory. When there are others, a cheap value joins all the same and is stored for
+them, unless they in turn feed the group, which would make two kernels wait for each other.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Group:
     __slots__ = (
         "dims",
         "externals",
+        "first",
         "has_row",
         "inner",
         "members",
@@ -50,7 +51,15 @@ class Group:
         self.externals: set[int] = set()
         self.stores: set[int] = set()
         self.has_row = False
+        self.first = 0  # position of its earliest member
         self.why = "end"
+
+
+# worth computing again in each phase of a kernel rather than reading it from memory
+_CHEAP = frozenset(
+    "add sub mul neg abs where maximum minimum eq ne lt le gt ge and or xor not square relu".split()
+) | {"cast", "copy", "reduce"}
+Unit = Group | Node  # a kernel, or a step that is not fused, or a window
 
 
 class Grouper:
@@ -108,31 +117,62 @@ class Grouper:
                     break
 
     def _join(self, node: Node) -> Group | None:
-        """The group of all consumers, if the value fits into it; else None, with the reason."""
+        """The group of consumers that the value fits into; else None."""
         uses = self.consumers.get(id(node), [])
-        if not uses:
-            return None
-        groups = {id(self.group_of.get(id(c))): self.group_of.get(id(c)) for c, _ in uses}
-        if len(groups) != 1:
-            return None
-        group = next(iter(groups.values()))
-        if group is None or len(group.members) >= self.caps.max_instrs:
-            return None
+        units = {id(u): u for u in (self._unit(c) for c, _ in uses)}
+        groups = [u for u in units.values() if isinstance(u, Group)]
+        if len(units) > 1:
+            if node.op not in _CHEAP:
+                return None
+            needs = self._needs(node)
+            groups.sort(key=lambda g: -len(needs & g.externals))
+        for group in groups:
+            others = [u for u in units.values() if u is not group]
+            mine = [use for use in uses if self.group_of.get(id(use[0])) is group]
+            if not self._reaches(others, group) and self._enter(group, node, mine, bool(others)):
+                return group
+        return None
+
+    def _enter(
+        self, group: Group, node: Node, uses: list[tuple[Node, Node]], shared: bool
+    ) -> bool:
+        """Adds a value to a group if it fits."""
+        if len(group.members) >= self.caps.max_instrs:
+            return False
         level = self._level(group, node, uses)
         if level is None:
-            return None
-        stored = id(node) in self.roots
+            return False
+        stored = shared or id(node) in self.roots
         if stored and self.caps.packed and node.dtype in PACKED and (group.inner is not None):
-            return None
-        needed = self._needs(node)
-        externals = (group.externals - {id(node)}) | needed
+            return False
+        externals = (group.externals - {id(node)}) | self._needs(node)
         if len(externals) + len(group.stores) + stored > self.caps.max_operands - 1:
             group.why = "operands"
-            return None
+            return False
         self._commit(group, node, level)
         if stored:
             group.stores.add(id(node))
-        return group
+        return True
+
+    def _unit(self, node: Node) -> Unit:
+        return self.group_of.get(id(node), node)
+
+    def _reaches(self, starts: list[Unit], target: Group) -> bool:
+        """Does one of these steps feed the group, directly or through others?"""
+        last = max(self.position[k] for k in target.members)
+        seen: set[int] = set()
+        pending = list(starts)
+        while pending:
+            unit = pending.pop()
+            if unit is target:
+                return True
+            first = unit.first if isinstance(unit, Group) else self.position[id(unit)]
+            if id(unit) in seen or first > last:
+                continue
+            seen.add(id(unit))
+            for k in unit.members if isinstance(unit, Group) else (id(unit),):
+                pending += [self._unit(c) for c, _ in self.consumers.get(k, [])]
+        return False
 
     def _needs(self, node: Node) -> set[int]:
         return {id(base_of(s)) for s in node.srcs if id(s) not in self.virtual}
@@ -141,6 +181,7 @@ class Grouper:
         group.members[id(node)] = (node, level)
         group.externals = (group.externals - {id(node)}) | self._needs(node)
         self.group_of[id(node)] = group
+        group.first = self.position[id(node)]
 
     # a level plan is (level of the node, dims, rows, inner) to be committed
     def _level(self, group: Group, node: Node, uses: list[tuple[Node, Node]]) -> Any:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...autograd import is_grad_enabled
+from ...dtypes import int32
+from ...graph import iota
+from ...ops.functional import _reduce_node as REDUCE_NODE
+from ...ops.functional import apply
+from ...ops.row import Row
+from ...shape import contiguous_strides
 from ...tensor import Tensor
 from ._conv import _batched, _tuple
 from ._shape import _indices, pad
@@ -32,6 +37,10 @@ def _windows(
 ) -> Tensor:
     """(N, C, *out, *kernel): the windows, with ``fill`` outside of the input."""
     n = len(kernel)
+    spans = [m * k for m, k in zip(out, kernel, strict=True)]
+    whole = all(span <= size for span, size in zip(spans, x.shape[2:], strict=True))
+    if kernel == stride and whole and not any(padding) and all(d == 1 for d in dilation):
+        return _tiles(x, out, kernel)
     sides: list[int] = []
     for i in reversed(range(n)):
         span = (out[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1
@@ -46,27 +55,55 @@ def _windows(
     return x
 
 
-def _first_index(windows: Tensor, dims: Sizes) -> tuple[Tensor, Tensor]:
-    """(number of the first maximum in each window, the numbers of a window), kept dimensions."""
-    from ... import creation
-    from ...dtypes import int32
+def _tiles(x: Tensor, out: Sizes, kernel: Sizes) -> Tensor:
+    """Windows side by side: the input with its dimensions in another order, so that the gradient
+    is, too."""
+    n = len(kernel)
+    for i in range(n):
+        if out[i] * kernel[i] < x.shape[2 + i]:
+            x = x.narrow(2 + i, 0, out[i] * kernel[i])
+    split = [m for pair in zip(out, kernel, strict=True) for m in pair]
+    order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
+    return x.reshape(*x.shape[:2], *split).permute(order)
 
-    x = windows.detach()
-    kernel = [x.shape[d] for d in dims]
-    count = math.prod(kernel)
-    numbers = creation.arange(count, dtype=int32, device=x.device).reshape(kernel)
-    largest = (x == x.amax(dims, keepdim=True)) | (x != x)
-    return numbers.where(largest, count).amin(dims, keepdim=True), numbers
+
+def _first_maximum(windows: Tensor, out: Tensor, dims: Sizes) -> Tensor:
+    """True at one place of each window: its first maximum, or its first nan."""
+    numbers = _numbers(windows, dims)
+    return numbers == _first_index(windows, out, dims)
+
+
+def _numbers(windows: Tensor, dims: Sizes) -> Tensor:
+    """0, 1, 2 … over one window."""
+    shape = tuple(windows.shape[d] for d in dims)
+    return Tensor._wrap(
+        iota(shape, contiguous_strides(shape), 0, int32), windows.storage.device
+    )
+
+
+def _first_index(windows: Tensor, out: Tensor, dims: Sizes) -> Tensor:
+    """Number of the first maximum in each window, kept dimensions."""
+    count = math.prod(windows.shape[d] for d in dims)
+    largest = (windows == out.reshape(*out.shape, *(1 for _ in dims))) | (windows != windows)
+    return _numbers(windows, dims).where(largest, count).amin(dims, keepdim=True)
+
+
+def _grad_max(g: Tensor, x: Tensor, out: Tensor, dims: Sizes, keepdim: bool) -> Tensor:
+    g = g.reshape(*g.shape, *(1 for _ in dims))
+    return g.where(_first_maximum(x.detach(), out.detach(), dims), 0.0)
+
+
+# as amax, but the gradient of a window goes to its first maximum alone
+_MAX_OVER = Row("max_pool2d_with_indices", "x", REDUCE_NODE, {"x": _grad_max})
 
 
 def _max_over(windows: Tensor, n: int, with_index: bool) -> tuple[Tensor, Tensor | None]:
     """The maximum of each window; the gradient goes to the first one."""
-    dims = tuple(range(-n, 0))
-    if not with_index and not (windows.requires_grad and is_grad_enabled()):
-        return windows.amax(dims), None
-    first, numbers = _first_index(windows, dims)
-    out = windows.masked_fill(numbers != first, 0.0).sum(dims)
-    return out, first.reshape(out.shape) if with_index else None
+    dims = tuple(range(windows.ndim - n, windows.ndim))
+    out = apply(_MAX_OVER, windows, kind="max", dims=dims, keepdim=False)
+    if not with_index:
+        return out, None
+    return out, _first_index(windows.detach(), out.detach(), dims).reshape(out.shape)
 
 
 def _flat_positions(
