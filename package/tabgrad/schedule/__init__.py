@@ -1,4 +1,4 @@
-"""From values to steps: rewrite → group → emit. Runs on a plan-cache miss only.
+"""From values to steps: rewrite → group → merge → emit. Runs on a plan-cache miss only.
 
 It is told what the device can do (``Caps``) and asks nobody: it runs without a device.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..graph import Node
 from .emit import Emitter, Schedule
 from .group import Grouper
+from .merge import merge
 from .rewrite import Rewriter
 from .values import Caps
 
@@ -21,5 +22,6 @@ def schedule(
 ) -> Schedule:
     """Plans the computation of ``roots`` from ``leaves``; ``numbers`` are the scalar slots."""
     graph = Rewriter(caps, roots).run()
-    groups = Grouper(graph, caps).run()
+    grouper = Grouper(graph, caps)
+    groups = merge(grouper, grouper.run())
     return Emitter(graph, groups, leaves, {id(n): i for i, n in enumerate(numbers)}, caps).run()

@@ -71,7 +71,9 @@ class Emitter:
             unit = stack[-1]
             if id(unit) not in state:
                 state[id(unit)] = False
-                members = [m for m, _ in unit.members.values()] if isinstance(unit, Group) else [unit]
+                members = (
+                    [m for m, _ in unit.members.values()] if isinstance(unit, Group) else [unit]
+                )
                 sources = {id(base_of(s)) for m in members for s in m.srcs} & unit_of.keys()
                 stack += [unit_of[k] for k in sources if id(unit_of[k]) not in state]
             else:

@@ -13,6 +13,7 @@ from ..graph import Node
 from ..ops.elementwise import ELEMENTWISE
 from ..shape import Shape, numel, refine
 from .values import (
+    CHEAP,
     FUSIBLE,
     PACKED,
     VIRTUAL,
@@ -55,10 +56,6 @@ class Group:
         self.why = "end"
 
 
-# worth computing again in each phase of a kernel rather than reading it from memory
-_CHEAP = frozenset(
-    "add sub mul neg abs where maximum minimum eq ne lt le gt ge and or xor not square relu".split()
-) | {"cast", "copy", "reduce"}
 Unit = Group | Node  # a kernel, or a step that is not fused, or a window
 
 
@@ -86,7 +83,7 @@ class Grouper:
             if node.op in FUSIBLE or node.op == "store":
                 group = self._join(node) if node.op != "store" else None
                 if group is None:
-                    group = Group(node, self._space(node))
+                    group = Group(node, self.space(node))
                     groups.append(group)
                     if node.op == "reduce":
                         self._set_inner_below(group, node)
@@ -94,7 +91,8 @@ class Grouper:
                     group.stores.add(id(node))
         return groups
 
-    def _space(self, node: Node) -> Shape:
+    def space(self, node: Node) -> Shape:
+        """What a value is computed over."""
         return node.srcs[1].shape if node.op == "store" else node.shape
 
     def _note(self, node: Node) -> None:
@@ -119,23 +117,21 @@ class Grouper:
     def _join(self, node: Node) -> Group | None:
         """The group of consumers that the value fits into; else None."""
         uses = self.consumers.get(id(node), [])
-        units = {id(u): u for u in (self._unit(c) for c, _ in uses)}
+        units = {id(u): u for u in (self.unit(c) for c, _ in uses)}
         groups = [u for u in units.values() if isinstance(u, Group)]
         if len(units) > 1:
-            if node.op not in _CHEAP:
+            if node.op not in CHEAP and node.op != "reduce":
                 return None
             needs = self._needs(node)
             groups.sort(key=lambda g: -len(needs & g.externals))
         for group in groups:
             others = [u for u in units.values() if u is not group]
             mine = [use for use in uses if self.group_of.get(id(use[0])) is group]
-            if not self._reaches(others, group) and self._enter(group, node, mine, bool(others)):
+            if not self.reaches(others, group) and self._enter(group, node, mine, bool(others)):
                 return group
         return None
 
-    def _enter(
-        self, group: Group, node: Node, uses: list[tuple[Node, Node]], shared: bool
-    ) -> bool:
+    def _enter(self, group: Group, node: Node, uses: list[tuple[Node, Node]], shared: bool) -> bool:
         """Adds a value to a group if it fits."""
         if len(group.members) >= self.caps.max_instrs:
             return False
@@ -154,13 +150,14 @@ class Grouper:
             group.stores.add(id(node))
         return True
 
-    def _unit(self, node: Node) -> Unit:
+    def unit(self, node: Node) -> Unit:
+        """The step that computes a value."""
         return self.group_of.get(id(node), node)
 
-    def _reaches(self, starts: list[Unit], target: Group) -> bool:
+    def reaches(self, starts: list[Unit], target: Group, around: Group | None = None) -> bool:
         """Does one of these steps feed the group, directly or through others?"""
         last = max(self.position[k] for k in target.members)
-        seen: set[int] = set()
+        seen = {id(around)}
         pending = list(starts)
         while pending:
             unit = pending.pop()
@@ -171,7 +168,7 @@ class Grouper:
                 continue
             seen.add(id(unit))
             for k in unit.members if isinstance(unit, Group) else (id(unit),):
-                pending += [self._unit(c) for c, _ in self.consumers.get(k, [])]
+                pending += [self.unit(c) for c, _ in self.consumers.get(k, [])]
         return False
 
     def _needs(self, node: Node) -> set[int]:
@@ -206,15 +203,15 @@ class Grouper:
         at = group.members[id(consumer)][1]
         if consumer.op == "reduce":
             return self._refined(group, node, 1)
-        want = self._space(consumer)
+        want = self.space(consumer)
         if numel(node.shape) == numel(want):
             return self._refined(group, node, at)
-        if self._rows_then_inner(s.shape, want):
+        if self.rows_then_inner(s.shape, want):
             return self._as_row(group, node, at, numel(want))
         return None
 
     @staticmethod
-    def _rows_then_inner(small: Shape, big: Shape) -> bool:
+    def rows_then_inner(small: Shape, big: Shape) -> bool:
         """True if broadcasting only repeats each element along the trailing dimensions."""
         pad = len(big) - len(small)
         small = (1,) * pad + small

@@ -1,4 +1,5 @@
-"""First pass: views move to the leaves, odd dtypes get casts. Same values, fewer views."""
+"""First pass: views move to the leaves, odd dtypes get casts, and what is cheaper to compute again
+than to read back is copied to each of its consumers. Same values, fewer views, less memory."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ..shape import (
     decompose,
     numel,
 )
+from .repeat import repeatable
 from .values import (
     DEEP,
     FUSIBLE,
@@ -48,6 +50,7 @@ class Rewriter:
                 self.uses[id(s)] = self.uses.get(id(s), 0) + 1
         for node in self.roots:
             self.uses[id(node)] = self.uses.get(id(node), 0) + 1
+        self.copied = repeatable(order, self.roots, self.uses)
         for node in order:
             self.new[id(node)] = self._rewrite(node)
         roots = [self.new[id(r)] for r in self.roots]
@@ -58,13 +61,15 @@ class Rewriter:
             return const(0, node.dtype, node.shape)
         if not node.srcs:
             return node
-        srcs = tuple(self.new[id(s)] for s in node.srcs)
+        srcs = tuple(self._source(s) for s in node.srcs)
         if node.op == "reduce":
             trivial = self._trivial_reduce(node, srcs[0])
             if trivial is not None:
                 return trivial
         if node.op == "view":
-            out = self._view(srcs[0], node, self.uses.get(id(node.srcs[0]), 0) <= 1)
+            source = node.srcs[0]
+            single = self.uses.get(id(source), 0) <= 1 or id(source) in self.copied
+            out = self._view(srcs[0], node, single)
         elif node.op in FUSIBLE:
             out = node if srcs == node.srcs else _rebuilt(node, srcs)
             if node.op == "reduce":
@@ -73,6 +78,21 @@ class Rewriter:
             out = self._structured(node, srcs)
         self.keep.append(out)
         self.uses.setdefault(id(out), self.uses.get(id(node), 0))
+        return out
+
+    def _source(self, s: Node) -> Node:
+        """The new node for a source: a copy of its own for each consumer if it is repeatable."""
+        return self._copy(s) if self.uses[id(s)] > 1 else self.new[id(s)]
+
+    def _copy(self, s: Node) -> Node:
+        new = self.new[id(s)]
+        if id(s) not in self.copied or new.op != s.op:
+            return new
+        if s.op == "view" and new.srcs[0] is not self.new[id(s.srcs[0])]:
+            return new
+        out = Node(new.op, tuple(map(self._copy, s.srcs)), new.shape, new.dtype, new.arg)
+        self.uses[id(out)] = 1
+        self.keep.append(out)
         return out
 
     def _trivial_reduce(self, node: Node, src: Node) -> Node | None:

@@ -76,9 +76,7 @@ def _first_maximum(windows: Tensor, out: Tensor, dims: Sizes) -> Tensor:
 def _numbers(windows: Tensor, dims: Sizes) -> Tensor:
     """0, 1, 2 … over one window."""
     shape = tuple(windows.shape[d] for d in dims)
-    return Tensor._wrap(
-        iota(shape, contiguous_strides(shape), 0, int32), windows.storage.device
-    )
+    return Tensor._wrap(iota(shape, contiguous_strides(shape), 0, int32), windows.storage.device)
 
 
 def _first_index(windows: Tensor, out: Tensor, dims: Sizes) -> Tensor:
