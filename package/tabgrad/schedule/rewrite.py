@@ -129,6 +129,8 @@ class Rewriter:
             moved = _compose_strides(src.shape, src.arg, shape, strides, offset)
             if moved is not None:
                 return Node("iota", (), shape, src.dtype, moved)
+        if src.op == "matmul" and single and (shape, strides, offset) == _turned(src.shape):
+            return self._turned_matmul(src)
         out = Node("view", (src,), shape, src.dtype, (strides, offset))
         movable = src.op in FUSIBLE and src.op != "reduce" and depth < DEEP
         if movable and not is_reshape(out):
@@ -137,6 +139,18 @@ class Rewriter:
                 pushed = self._push(src, shape, strides, offset, depth + 1)
                 if pushed is not None:
                     return pushed
+        return out
+
+    def _turned_matmul(self, src: Node) -> Node:
+        """(a b)ᵀ = bᵀ aᵀ: operands are read in any order, but a result is not turned for free."""
+        turned = []
+        for s in reversed(src.srcs):
+            shape, *arg = _turned(s.shape)
+            window = Node("view", (s,), shape, s.dtype, tuple(arg))
+            self.keep.append(window)
+            turned.append(self._view(s, window, False))
+        out = Node("matmul", tuple(turned), _turned(src.shape)[0], src.dtype)
+        self.keep.append(out)
         return out
 
     def _push(
@@ -206,6 +220,12 @@ class Rewriter:
         inner = Node(node.op, cast, node.shape, wide, node.arg)
         self.keep += [*cast, inner]
         return Node("cast", (inner,), node.shape, node.dtype)
+
+
+def _turned(shape: Shape) -> tuple[Shape, Shape, int]:
+    """The window on a matrix that is its transpose: shape, strides and offset."""
+    strides = contiguous_strides(shape)
+    return shape[:-2] + shape[:-3:-1], strides[:-2] + strides[:-3:-1], 0
 
 
 def _rebuilt(node: Node, srcs: tuple[Node, ...]) -> Node:

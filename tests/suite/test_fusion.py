@@ -1,0 +1,107 @@
+"""Which values share a kernel, and that sharing changes no value."""
+
+from __future__ import annotations
+
+import pytest
+import tabgrad as torch
+from test_plan import counted
+
+F = torch.nn.functional
+
+
+def test_one_kernel_reads_for_two_sums() -> None:
+    x = torch.arange(12.0).reshape(3, 4)
+    x.tolist()
+    both = (x.sum(1), (x * x).sum(1))
+    assert counted(lambda: both[0].tolist())["dispatches"] == 1
+    assert both[1].tolist() == [14.0, 126.0, 366.0]
+
+
+def test_row_values_stay_with_their_reduction() -> None:
+    x = torch.tensor([[1.0, -2.0], [-3.0, -4.0]])
+    x.tolist()
+    largest = x.amax(1)
+    positive = largest.relu()
+    assert counted(lambda: positive.tolist())["dispatches"] == 1
+    assert (largest.tolist(), positive.tolist()) == ([1.0, -3.0], [1.0, 0.0])
+
+
+def test_cheap_values_are_computed_again_rather_than_stored() -> None:
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    x.tolist()
+    centred = x - x.mean((0, 2), keepdim=True)
+    out = [(centred * centred).sum((0, 2)), centred.amax((0, 2)), (centred * 2).relu()]
+    del centred
+    assert counted(lambda: out[0].tolist())["dispatches"] <= 3
+    assert out[0].tolist() == [298.0] * 3
+    assert out[1].tolist() == [7.5] * 3
+    assert out[2].sum().item() == 144.0
+
+
+def test_kernels_do_not_wait_for_each_other() -> None:
+    """A value needed by a matmul and by a kernel that reads the matmul's result."""
+    x = torch.eye(3) * 2
+    a = x + 1
+    b = a @ a
+    c = (a - b).sum(1) + a.sum(1)
+    assert c.tolist() == [-15.0] * 3
+    d = torch.softmax(a, 1)
+    e = (d @ a).sum(1, keepdim=True) * d + d
+    f = (e - d).sum(1)
+    torch.testing.assert_close(f, (d @ a).sum(1))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_training_through_a_batch_norm(stored: bool) -> None:
+    norm = torch.nn.BatchNorm2d(3)
+    x = torch.randn(4, 3, 5, 2).requires_grad_()
+    dy = torch.randn(4, 3, 5, 2)
+    for t in (dy, *norm.state_dict().values()):
+        t.tolist()
+    out = norm(x)
+    out.backward(dy)
+    if not stored:
+        del out
+    assert x.grad is not None
+    assert counted(lambda: x.grad.tolist())["dispatches"] <= 8
+    xhat = (x.detach() - x.detach().mean((0, 2, 3), keepdim=True)) * (
+        x.detach().var((0, 2, 3), correction=0, keepdim=True) + 1e-5
+    ).rsqrt()
+    mean = [t.mean((0, 2, 3), keepdim=True) for t in (dy, dy * xhat)]
+    rstd = (x.detach().var((0, 2, 3), correction=0, keepdim=True) + 1e-5).rsqrt()
+    torch.testing.assert_close(x.grad, (dy - mean[0] - xhat * mean[1]) * rstd)
+
+
+def test_the_gradient_of_a_linear_layer_is_not_copied() -> None:
+    layer = torch.nn.Linear(6, 5, bias=False)
+    x, g = torch.randn(7, 6), torch.randn(7, 5)
+    for t in (x, g, layer.weight):
+        t.tolist()
+    layer(x).backward(g)
+    assert layer.weight.grad is not None
+    assert counted(lambda: layer.weight.grad.tolist())["dispatches"] == 1
+    torch.testing.assert_close(layer.weight.grad, g.t() @ x)
+
+
+def test_max_pooling_is_two_kernels_and_its_gradient_one() -> None:
+    x = torch.tensor([[[[1.0, 3.0, 2.0, 2.0], [0.0, 3.0, 5.0, 1.0]]]], requires_grad=True)
+    y = F.max_pool2d(x, 2)
+    y.backward(torch.tensor([[[[10.0, 20.0]]]]))
+    assert y.tolist() == [[[[3.0, 5.0]]]]
+    assert x.grad is not None
+    assert counted(lambda: x.grad.tolist())["dispatches"] <= 2
+    assert x.grad.tolist() == [[[[0.0, 10.0, 0.0, 0.0], [0.0, 0.0, 20.0, 0.0]]]]
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_max_pooling_side_by_side_and_overlapping_agree(
+    size: tuple[int, int], ceil_mode: bool
+) -> None:
+    x = torch.randn(2, 3, *size)
+    wide = F.max_pool2d(x, (2, 2), ceil_mode=ceil_mode)
+    rows, columns = wide.shape[2:]
+    for i in range(rows):
+        for j in range(columns):
+            window = x[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+            assert torch.equal(wide[:, :, i, j], window.amax((2, 3)))
