@@ -5,6 +5,7 @@ docs/architecture.md says what each instruction and each structured step means.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from .dtypes import DType
@@ -42,6 +43,16 @@ class Fused(NamedTuple):
     why: str  # what cut it off from its neighbours, for DEBUG=3
 
 
+class Epilogue(NamedTuple):
+    """What a matmul or a conv2d does to its results before it stores them:
+    ``min(max(result + bias + residual, low), high)``. A nan stays one."""
+
+    bias: int | None = None  # operand with one value per column (matmul) or channel (conv2d)
+    residual: int | None = None  # operand of the result's shape
+    low: float = -math.inf
+    high: float = math.inf
+
+
 class Structured(NamedTuple):
     """A step that names a kernel; operands are slot numbers, the written one last
     (``scatter`` writes its first)."""
@@ -51,6 +62,7 @@ class Structured(NamedTuple):
     operands: tuple[int, ...]
     dtypes: tuple[DType, ...]
     sizes: tuple[int, ...]
+    epilogue: Epilogue | None = None
 
 
 class Launch(NamedTuple):

@@ -105,3 +105,45 @@ def test_max_pooling_side_by_side_and_overlapping_agree(
         for j in range(columns):
             window = x[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
             assert torch.equal(wide[:, :, i, j], window.amax((2, 3)))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("limit", ["none", "relu", "relu6"])
+def test_what_follows_a_product(bias: bool, residual: bool, limit: str) -> None:
+    """Bias, residual and limits, of a linear layer and of a convolution."""
+    end = {"none": lambda x: x * 1.0, "relu": F.relu, "relu6": F.relu6}[limit]
+    x, w = torch.randn(7, 5), torch.randn(6, 5)
+    image, kernel = torch.randn(2, 4, 5, 3), torch.randn(6, 2, 3, 3)
+    extra = (torch.randn(6), torch.randn(7, 6), torch.randn(2, 6, 5, 3))
+    for t in (x, w, image, kernel, *extra):
+        t.tolist()
+    a, b = x @ w.t(), F.conv2d(image, kernel, padding=1, groups=2)
+    expected = (a.clone(), b.clone())
+    for t in expected:
+        t.tolist()
+    a, b = F.linear(x, w, extra[0] if bias else None), b - 0
+    b = F.conv2d(image, kernel, extra[0] if bias else None, padding=1, groups=2)
+    a, b = (a + extra[1], extra[2] + b) if residual else (a, b)
+    a, b = end(a), end(b)
+    want = [
+        e + extra[0].reshape(s) * bias for e, s in zip(expected, ((6,), (6, 1, 1)), strict=True)
+    ]
+    want = [e + r * residual for e, r in zip(want, extra[1:], strict=True)]
+    torch.testing.assert_close(a, end(want[0]))
+    torch.testing.assert_close(b, end(want[1]))
+
+
+def test_nan_passes_the_limits_of_a_product() -> None:
+    w = torch.tensor([[float("nan"), 1.0, -1.0, float("inf")]])
+    out = F.relu6(torch.ones(1, 1) @ w + torch.zeros(4))
+    assert out[0, 0].isnan().item()
+    assert out[0, 1:].tolist() == [1.0, 0.0, 6.0]
+
+
+def test_a_product_read_twice_keeps_its_value() -> None:
+    x = torch.eye(2)
+    y = x @ torch.tensor([[1.0, -2.0], [3.0, -4.0]])
+    z = F.relu(y + torch.tensor([1.0, 1.0]))
+    assert y.tolist() == [[1.0, -2.0], [3.0, -4.0]]
+    assert z.tolist() == [[2.0, 0.0], [4.0, 0.0]]

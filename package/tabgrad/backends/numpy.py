@@ -18,7 +18,7 @@ from ..schedule import Caps, Schedule
 from ..shape import Shape, contiguous_strides
 from . import numpy_math
 
-CAPS = Caps()
+CAPS = Caps(epilogues=True)
 _STORED = {
     dt.bool_: np.bool_, dt.uint8: np.uint8, dt.int8: np.int8, dt.int16: np.int16,
     dt.int32: np.int32, dt.int64: np.int64, dt.float16: np.float16, dt.bfloat16: np.uint16,
@@ -54,7 +54,7 @@ class Plan:
                 if isinstance(step, Fused):
                     _fused(step, [slots[k] for k in step.operands], numbers)
                 else:
-                    _STRUCTURED[step.op](step, *[slots[k] for k in step.operands])
+                    _structured(step, [slots[k] for k in step.operands])
                 self.times.append((_name(step), (time.perf_counter() - start) * 1e3))
                 for k in self.free[i]:
                     del slots[k]
@@ -190,6 +190,22 @@ def _reduce(kind: str, x: Any, n_rows: int, type_: Any) -> Any:
 
 
 # --- structured steps -----------------------------------------------------------------------------
+
+
+def _structured(step: Structured, arrays: list[Any]) -> None:
+    if step.epilogue is None:
+        _STRUCTURED[step.op](step, *arrays)
+        return
+    *inputs, out = arrays
+    _STRUCTURED[step.op](step, *inputs[:2], out)
+    bias, residual, low, high = step.epilogue
+    if bias is not None:
+        over = -1 if step.op == "matmul" else step.arg[7] * step.arg[8]
+        channels = inputs[bias].size
+        out.reshape(-1, channels, 1 if over < 0 else over)[...] += inputs[bias][:, None]
+    if residual is not None:
+        out += inputs[residual]
+    np.clip(out, low, high, out=out)
 
 
 def _copy(step: Structured, src: Any, dst: Any) -> None:

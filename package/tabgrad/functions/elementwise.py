@@ -10,7 +10,7 @@ from .. import autograd
 from .. import dtypes as dt
 from ..autograd.tape import mode, record
 from ..dtypes import DType, bool_
-from ..graph import Node, cast, elementwise, number
+from ..graph import Node, cast, const, elementwise, number
 from ..ops.elementwise import ELEMENTWISE
 from ..ops.functional import device_of
 from ..ops.row import Elementwise
@@ -450,18 +450,27 @@ def relu(input: Tensor) -> Tensor:
     x = input
     if x.dtype is bool_:
         raise RuntimeError("Boolean inputs not supported for relu")
-    y = _no_history(lambda: binary("maximum", x, 0, x.dtype))
+    y = limited(x, low=0)
     if not (x.requires_grad and autograd.mode.grad):
         return y
-    return _recorded(y, x, "ReluBackward0", RELU_GRAD)
+    return recorded(y, x, "ReluBackward0", RELU_GRAD)
 
 
-def _no_history(f: Callable[[], Tensor]) -> Tensor:
-    with autograd.no_grad():
-        return f()
+def limited(x: Tensor, low: Any = None, high: Any = None) -> Tensor:
+    """Limits that never change: they are part of the kernel. Without history."""
+    node = x.node()
+    if low is not None:
+        node = elementwise(
+            "maximum", (node, const(fit(low, node.dtype), node.dtype, ())), node.dtype
+        )
+    if high is not None:
+        node = elementwise(
+            "minimum", (node, const(fit(high, node.dtype), node.dtype, ())), node.dtype
+        )
+    return Tensor._wrap(node, x.storage.device)
 
 
-class _Rule:
+class Rule:
     """A gradient rule of a composition, in the shape of a row."""
 
     def __init__(self, name: str, grad: Callable[..., Any]) -> None:
@@ -470,10 +479,11 @@ class _Rule:
         self.saves = (grad.__code__.co_varnames[: grad.__code__.co_argcount],)
 
 
-RELU_GRAD = _Rule("relu", lambda g, out: where(out > 0, g, 0.0))
+RELU_GRAD = Rule("relu", lambda g, out: where(out > 0, g, 0.0))
 
 
-def _recorded(y: Tensor, x: Tensor, label: str, rule: Any) -> Tensor:
+def recorded(y: Tensor, x: Tensor, label: str, rule: Any) -> Tensor:
+    """Writes a composition on the tape as one op."""
     autograd.record(rule, (x,), y, {})
     return _labelled(y, label)
 
@@ -587,7 +597,7 @@ def _tetragamma(x: Tensor) -> Tensor:
     return total + series - where(low, reflected, x.new_zeros(()))
 
 
-TRIGAMMA = _Rule("polygamma", lambda g, x: g * polygamma(2, x))
+TRIGAMMA = Rule("polygamma", lambda g, x: g * polygamma(2, x))
 
 
 def deg2rad(input: Tensor) -> Tensor:

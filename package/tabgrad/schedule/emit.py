@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..graph import Node
-from ..ir import Slot, Structured
+from ..ir import Epilogue, Slot, Structured
 from ..shape import Shape, broadcast_strides, collapse, contiguous_strides, numel
 from .body import Body
+from .epilogue import Ended
 from .group import Group, Unit
 from .values import FUSIBLE, VIRTUAL, Caps, Graph, base_of, peel
 
@@ -144,7 +145,13 @@ class Emitter:
         self._step("copy", (), (k, dst))
         return dst
 
-    def _step(self, op: str, arg: tuple[Any, ...], operands: Sequence[int]) -> None:
+    def _step(
+        self,
+        op: str,
+        arg: tuple[Any, ...],
+        operands: Sequence[int],
+        epilogue: Epilogue | None = None,
+    ) -> None:
         self.steps.append(
             Structured(
                 op,
@@ -152,6 +159,7 @@ class Emitter:
                 tuple(operands),
                 tuple(self.slots[k].dtype for k in operands),
                 tuple(self.slots[k].nelems for k in operands),
+                epilogue,
             )
         )
 
@@ -172,10 +180,11 @@ class Emitter:
             self._step(node.op, arg, (self.material(node.srcs[0]), self.slot_for(node)))
         else:
             operands = [self.material(s) for s in node.srcs]
-            self._step(node.op, node.arg, (*operands, self.slot_for(node)))
+            arg, end = node.arg if isinstance(node.arg, Ended) else (node.arg, None)
+            self._step(node.op, arg, (*operands, self.slot_for(node)), end)
 
     def _matmul(self, node: Node) -> None:
-        a, b = node.srcs
+        a, b, *more = node.srcs
         batch = node.shape[:-2]
         (slot_a, view_a), (slot_b, view_b) = self._matrix(a, batch), self._matrix(b, batch)
         sizes, (sa, sb) = collapse(batch, [view_a[0], view_b[0]])
@@ -183,7 +192,8 @@ class Emitter:
             sizes, node.shape[-2], node.shape[-1], a.shape[-1],
             (sa, *view_a[1:]), (sb, *view_b[1:]),
         )  # fmt: skip
-        self._step("matmul", arg, (slot_a, slot_b, self.slot_for(node)))
+        operands = (slot_a, slot_b, *map(self.material, more), self.slot_for(node))
+        self._step("matmul", arg, operands, node.arg.end if more or node.arg else None)
 
     def _matrix(self, node: Node, batch: Shape) -> tuple[int, tuple[Any, ...]]:
         """A matmul operand as slot and (batch strides, offset, row stride, column stride)."""

@@ -16,6 +16,7 @@ from ..shape import (
     decompose,
     numel,
 )
+from .epilogue import ended
 from .repeat import repeatable
 from .values import (
     DEEP,
@@ -70,6 +71,8 @@ class Rewriter:
             source = node.srcs[0]
             single = self.uses.get(id(source), 0) <= 1 or id(source) in self.copied
             out = self._view(srcs[0], node, single)
+        elif self.caps.epilogues and (end := ended(node, srcs, self.uses)) is not None:
+            out = end
         elif node.op in FUSIBLE:
             out = node if srcs == node.srcs else _rebuilt(node, srcs)
             if node.op == "reduce":

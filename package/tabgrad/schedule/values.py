@@ -29,6 +29,7 @@ class Caps(NamedTuple):
     split_over: int = 0  # reductions of few rows longer than this are done in two steps; 0: never
     wide: bool = True  # has int64 and float64; else int64 is kept in 32 bits
     max_inner: int = 1 << 16  # longest row that may be walked more than once in a kernel
+    epilogues: bool = False  # matmul and conv2d add, and limit, before they store
 
 
 class Graph(NamedTuple):

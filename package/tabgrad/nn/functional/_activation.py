@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from ...autograd import is_grad_enabled
+from ...functions.elementwise import Rule, limited, recorded
 from ...functions.elementwise import softplus as softplus
 from ...functions.reduction import label
 from ...tensor import Tensor
@@ -40,9 +42,15 @@ def hardtanh(
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
 
-    def f(x: Tensor) -> Tensor:  # on the limits themselves the gradient is zero
-        x = x.masked_fill(x <= min_val, min_val)
-        return x.masked_fill(x >= max_val, max_val)
+    def f(x: Tensor) -> Tensor:
+        y = limited(x, min_val, max_val)
+        if not (x.requires_grad and is_grad_enabled()):
+            return y
+
+        def grad(g: Tensor, out: Tensor) -> Tensor:  # on the limits themselves it is zero
+            return g.where((out != min_val) & (out != max_val), 0.0)
+
+        return recorded(y, x, "HardtanhBackward0", Rule("hardtanh", grad))
 
     return _result(f, input, inplace)
 
