@@ -180,8 +180,8 @@ class Emitter:
             self._step(node.op, arg, (self.material(node.srcs[0]), self.slot_for(node)))
         else:
             operands = [self.material(s) for s in node.srcs]
-            arg, end = node.arg if isinstance(node.arg, Ended) else (node.arg, None)
-            self._step(node.op, arg, (*operands, self.slot_for(node)), end)
+            own, end = node.arg if isinstance(node.arg, Ended) else (node.arg, None)
+            self._step(node.op, own, (*operands, self.slot_for(node)), end)
 
     def _matmul(self, node: Node) -> None:
         a, b, *more = node.srcs
