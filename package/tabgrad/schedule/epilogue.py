@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..dtypes import float32, float64
 from ..graph import Node, view
@@ -18,7 +18,7 @@ from .values import FUSIBLE, VIRTUAL, base_of, peel
 class Ended(NamedTuple):
     """The argument of a node with an epilogue; its last sources are bias and residual."""
 
-    arg: object  # of the op itself
+    arg: Any  # of the op itself
     end: Epilogue
 
 
@@ -48,7 +48,7 @@ def ended(node: Node, srcs: tuple[Node, ...], uses: dict[int, int]) -> Node | No
     return None
 
 
-def _parts(product: Node) -> tuple[object, Epilogue]:
+def _parts(product: Node) -> tuple[Any, Epilogue]:
     arg = product.arg
     return (arg.arg, arg.end) if isinstance(arg, Ended) else (arg, Epilogue())
 
