@@ -4,10 +4,10 @@ const f3 = (v) => (v == null || Number.isNaN(v) ? "" : v >= 1000 ? v.toFixed(0) 
 const times = (v) => `${v.toPrecision(3)}×`;
 const percent = (v) => `${(100 * v).toFixed(0)} %`;
 /** The mode that a workload is judged by. */
-const main = (w) => (w.kind === "op" ? "res" : "lat");
+export const main = (w) => (w.kind === "op" ? "res" : "lat");
 
 /** A share of the machine's limit: of the multiply-adds where a workload counts operations, else of the copy. */
-function share(R, w, system, limits) {
+export function share(R, w, system, limits) {
   const [id, unit] = w.flops ? ["limit-fma", "flops"] : w.bytes ? ["limit-copy", "bytes"] : [];
   const limit = id && R.workloads[id];
   const ms = w.systems[system]?.[main(w)]?.ms;
