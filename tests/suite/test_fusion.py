@@ -147,3 +147,34 @@ def test_a_product_read_twice_keeps_its_value() -> None:
     z = F.relu(y + torch.tensor([1.0, 1.0]))
     assert y.tolist() == [[1.0, -2.0], [3.0, -4.0]]
     assert z.tolist() == [[2.0, 0.0], [4.0, 0.0]]
+
+
+def test_a_batch_norm_in_eval_is_part_of_the_convolution() -> None:
+    conv, norm = torch.nn.Conv2d(2, 3, 3, padding=1), torch.nn.BatchNorm2d(3).eval()
+    with torch.no_grad():
+        norm.running_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))
+        norm.running_var.copy_(torch.tensor([1.0, 4.0, 0.25]))
+        norm.weight.copy_(torch.tensor([1.0, -2.0, 0.5]))
+    x = torch.randn(2, 2, 16, 16)
+    for t in (x, *conv.state_dict().values(), *norm.state_dict().values()):
+        t.tolist()
+    with torch.no_grad():
+        plain = conv(x)
+        plain.tolist()
+        shape = (1, 3, 1, 1)
+        std = (norm.running_var + norm.eps).sqrt().reshape(shape)
+        wanted = (plain - norm.running_mean.reshape(shape)) / std
+        wanted = (wanted * norm.weight.reshape(shape) + norm.bias.reshape(shape)).relu()
+        torch.testing.assert_close(F.relu(norm(conv(x))), wanted)
+
+
+def test_scaled_columns_of_a_matmul() -> None:
+    a, b, s = torch.randn(40, 3), torch.randn(3, 4), torch.tensor([1.0, -2.0, 0.0, 3.0])
+    bias = torch.randn(4)
+    for t in (a, b, s, bias):
+        t.tolist()
+    plain = a @ b
+    plain.tolist()
+    torch.testing.assert_close((a @ b) * s + 1.5, plain * s + 1.5)
+    torch.testing.assert_close((a @ b + bias) * s, (plain + bias) * s)
+    torch.testing.assert_close(F.relu(a @ b) * s, plain.clamp(min=0) * s)

@@ -1,18 +1,22 @@
 """What follows a matmul or a convolution is done by its kernel, before the results are stored.
 
-``relu(conv(x, w) + bias + x)`` costs the memory traffic of the convolution alone.
+``relu(conv(x, w) + bias + x)`` costs the memory traffic of the convolution alone. A factor per
+channel (a batch norm in eval) goes into the weights where they are small beside the result.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..dtypes import float32, float64
 from ..graph import Node, view
 from ..ir import Epilogue
-from ..shape import broadcast_strides, contiguous_strides, numel
+from ..shape import Shape, broadcast_strides, contiguous_strides, numel
 from .values import FUSIBLE, VIRTUAL, base_of, peel
+
+_SMALL = 4  # weights are scaled if the result has so many times their elements
 
 
 class Ended(NamedTuple):
@@ -22,9 +26,13 @@ class Ended(NamedTuple):
     end: Epilogue
 
 
+Parts = tuple[tuple[Node, ...], Epilogue]  # sources and epilogue of a product
+
+
 def ended(node: Node, srcs: tuple[Node, ...], uses: dict[int, int]) -> Node | None:
     """The product with ``node``'s op in its epilogue; None if that is no way to end a product."""
-    if node.op not in ("add", "maximum", "minimum"):
+    grow = _GROW.get(node.op)
+    if grow is None:
         return None
     for k in (0, 1):
         product = peel(srcs[k])
@@ -33,19 +41,19 @@ def ended(node: Node, srcs: tuple[Node, ...], uses: dict[int, int]) -> Node | No
             continue
         if numel(node.shape) != numel(product.shape) or product.dtype not in (float32, float64):
             continue
-        arg, end = _parts(product)
-        other = srcs[1 - k]
-        grown = _sum(product, end, node, other) if node.op == "add" else _limit(end, node, other)
-        if grown is not None:
-            more = (other,) if node.op == "add" else ()
-            out = Node(
-                product.op, product.srcs + more, product.shape, product.dtype, Ended(arg, grown)
-            )
+        own, end = _parts(product)
+        found = grow(product, end, node, srcs[1 - k])
+        if found is not None:
+            arg = own if found[1] == Epilogue() else Ended(own, found[1])
+            out = Node(product.op, found[0], product.shape, product.dtype, arg)
+            uses |= {id(s): 1 for s in found[0][1:] if id(s) not in uses}
             uses[id(out)] = uses.get(id(node), 1)
-            if node.shape == out.shape:
-                return out
-            return view(out, node.shape, contiguous_strides(node.shape), 0)
+            return _shaped(out, node.shape)
     return None
+
+
+def _shaped(x: Node, shape: Shape) -> Node:
+    return x if x.shape == shape else view(x, shape, contiguous_strides(shape), 0)
 
 
 def _parts(product: Node) -> tuple[Any, Epilogue]:
@@ -53,23 +61,38 @@ def _parts(product: Node) -> tuple[Any, Epilogue]:
     return (arg.arg, arg.end) if isinstance(arg, Ended) else (arg, Epilogue())
 
 
-def _sum(product: Node, end: Epilogue, node: Node, other: Node) -> Epilogue | None:
+def _sum(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     """Adds a bias, or after it a residual."""
-    if end.low > -math.inf or end.high < math.inf or end.residual is not None:
+    if end._replace(bias=None) != Epilogue() or other.dtype is not product.dtype:
         return None
-    if other.dtype is not product.dtype or other.op in VIRTUAL or not _in_memory(other):
-        return None
-    place = len(product.srcs)
-    if end.bias is None and _per_channel(product, node, other):
-        return end._replace(bias=place)
-    if peel(other).op != "view" and numel(other.shape) == numel(node.shape):
-        return end._replace(residual=place)
+    srcs = product.srcs
+    if _per_channel(product, node, other):
+        if end.bias is None:
+            return (*srcs, other), end._replace(bias=len(srcs))
+        return (*srcs[:2], _both("add", srcs[2], other)), end
+    plain = peel(other).op not in ("view", *VIRTUAL)
+    if plain and base_of(other).op not in FUSIBLE and numel(other.shape) == numel(node.shape):
+        return (*srcs, other), end._replace(residual=len(srcs))  # it is in memory anyway
     return None
 
 
-def _in_memory(s: Node) -> bool:
-    """Is it there anyway, rather than computed by the kernel that would add it?"""
-    return base_of(s).op not in FUSIBLE
+def _scaled(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
+    """The second operand, and the bias, times a value per channel."""
+    if end._replace(bias=None) != Epilogue() or not _per_channel(product, node, other):
+        return None
+    x, w, *bias = product.srcs
+    if _SMALL * numel(w.shape) > numel(product.shape) or other.dtype is not w.dtype:
+        return None
+    n = numel(other.shape)
+    factor = _shaped(other, (n, 1, 1, 1) if product.op == "conv2d" else (n,))
+    weight = Node("mul", (w, factor), w.shape, w.dtype)
+    return (x, weight, *(_both("mul", b, other) for b in bias)), end
+
+
+def _both(op: str, a: Node, b: Node) -> Node:
+    """One value per channel from two."""
+    shape = (numel(a.shape),)
+    return Node(op, (_shaped(a, shape), _shaped(b, shape)), shape, a.dtype)
 
 
 def _per_channel(product: Node, node: Node, other: Node) -> bool:
@@ -78,18 +101,25 @@ def _per_channel(product: Node, node: Node, other: Node) -> bool:
     channels = product.shape[-1] if product.op == "matmul" else product.shape[1]
     if product.op == "conv2d" and node.shape != product.shape:
         return False
-    if numel(other.shape) != channels or node.shape[dim] != channels or peel(other).op == "view":
+    if numel(other.shape) != channels or node.shape[dim] != channels:
+        return False
+    if peel(other).op in ("view", *VIRTUAL):
         return False
     strides = broadcast_strides(other.shape, contiguous_strides(other.shape), node.shape)
     return all(s == 0 or d == dim or node.shape[d] == 1 for d, s in enumerate(strides))
 
 
-def _limit(end: Epilogue, node: Node, other: Node) -> Epilogue | None:
+def _limit(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     """A limit that is a number of the program's text, as relu's; numbers in slots may change."""
     if other.op != "const" or other.shape:
         return None
     if node.op == "maximum" and end.low == -math.inf and end.high == math.inf:
-        return end._replace(low=float(other.arg))
+        return product.srcs, end._replace(low=float(other.arg))
     if node.op == "minimum" and end.high == math.inf:
-        return end._replace(high=float(other.arg))
+        return product.srcs, end._replace(high=float(other.arg))
     return None
+
+
+_GROW: dict[str, Callable[[Node, Epilogue, Node, Node], Parts | None]] = {
+    "add": _sum, "mul": _scaled, "maximum": _limit, "minimum": _limit,
+}  # fmt: skip

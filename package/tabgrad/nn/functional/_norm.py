@@ -42,8 +42,8 @@ def batch_norm(
         assert running_mean is not None and running_var is not None
         scale = (running_var + eps).rsqrt()
         scale = scale if weight is None else scale * weight
-        out = (input - running_mean.reshape(shape)) * scale.reshape(shape)
-        return out if bias is None else out + bias.reshape(shape)
+        shift = -running_mean * scale if bias is None else bias - running_mean * scale
+        return input * scale.reshape(shape) + shift.reshape(shape)  # as PyTorch groups it
     count = input.numel() // max(input.shape[1], 1)
     if count == 1:
         raise ValueError(
