@@ -1,18 +1,46 @@
-"""Normalisations: mean and mean of squared differences, composed."""
+"""Normalisations: mean and mean of squared differences, with one gradient for all of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from ...autograd import no_grad
+from ...autograd import is_grad_enabled, no_grad
+from ...functions.elementwise import Rule, recorded
 from ...tensor import Tensor
 
 
-def _normalized(x: Tensor, dims: list[int], eps: float) -> Tensor:
-    """(x − mean) / √(variance + eps) over ``dims``."""
-    d = x - x.mean(dims, keepdim=True)
-    return d * ((d * d).mean(dims, keepdim=True) + eps).rsqrt()
+def _statistics(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance over ``dims``, which are kept."""
+    mean = x.mean(dims, keepdim=True)
+    d = x - mean
+    return mean, (d * d).mean(dims, keepdim=True)
+
+
+def _normalized(
+    x: Tensor, dims: list[int], eps: float, stats: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """(x − mean) / √(variance + eps) over ``dims``.
+
+    Source of the gradient: Ioffe and Szegedy, Batch Normalization (2015), section 3, simplified.
+    """
+    with no_grad():
+        mean, var = stats or _statistics(x, dims)
+        rstd = (var + eps).rsqrt()
+        y = (x - mean) * rstd
+    if not (x.requires_grad and is_grad_enabled()):
+        return y
+
+    def grad(g: Tensor, x: Tensor) -> Tensor:
+        m, r = mean, rstd
+        if is_grad_enabled():  # to be differentiated again
+            m, v = _statistics(x, dims)
+            r = (v + eps).rsqrt()
+        xhat = (x - m) * r
+        along = xhat * (g * xhat).mean(dims, keepdim=True)
+        return (g - g.mean(dims, keepdim=True) - along) * r
+
+    return recorded(y, x, "NormalizeBackward0", Rule("normalize", grad))
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int]) -> Tensor:
@@ -50,12 +78,10 @@ def batch_norm(
             f"Expected more than 1 value per channel when training, got input size {input.size()}"
         )
     dims = [d for d in range(input.ndim) if d != 1]
-    mean = input.mean(dims, keepdim=True)
-    d = input - mean
-    var = (d * d).mean(dims, keepdim=True)
+    mean, var = _statistics(input.detach(), dims)
     _track(running_mean, mean, momentum, 1.0)
     _track(running_var, var, momentum, count / (count - 1))
-    return _affine(d * (var + eps).rsqrt(), weight, bias, shape)
+    return _affine(_normalized(input, dims, eps, (mean, var)), weight, bias, shape)
 
 
 def _check_running(
@@ -96,12 +122,11 @@ def instance_norm(
             f"Expected more than 1 spatial element when training, got input size {input.size()}"
         )
     dims = list(range(2, input.ndim))
-    mean = input.mean(dims, keepdim=True)
-    d = input - mean
-    var = (d * d).mean(dims, keepdim=True)
-    _track(running_mean, mean.detach().mean(0), momentum, 1.0)
-    _track(running_var, var.detach().mean(0), momentum, count / max(count - 1, 1))
-    return _affine(d * (var + eps).rsqrt(), weight, bias, [1, -1] + [1] * len(dims))
+    mean, var = _statistics(input.detach(), dims)
+    _track(running_mean, mean.mean(0), momentum, 1.0)
+    _track(running_var, var.mean(0), momentum, count / max(count - 1, 1))
+    out = _normalized(input, dims, eps, (mean, var))
+    return _affine(out, weight, bias, [1, -1] + [1] * len(dims))
 
 
 def _check_normalized(x: Tensor, shape: Sequence[int], gap: str = ", ") -> list[int]:
