@@ -69,7 +69,8 @@ def _sum(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     if _per_channel(product, node, other):
         if end.bias is None:
             return (*srcs, other), end._replace(bias=len(srcs))
-        return (*srcs[:2], _both("add", srcs[2], other)), end
+        if numel(other.shape) < numel(node.shape):
+            return (*srcs[:2], _both("add", srcs[2], other)), end
     plain = peel(other).op not in ("view", *VIRTUAL)
     if plain and base_of(other).op not in FUSIBLE and numel(other.shape) == numel(node.shape):
         return (*srcs, other), end._replace(residual=len(srcs))  # it is in memory anyway
