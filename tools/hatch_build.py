@@ -1,19 +1,19 @@
-"""Build hook: compile the WebAssembly kernels, pack what lies beside the package, slim the Python.
+"""Build hook: compile the WebAssembly kernels, slim the Python, pack all of it into one archive.
 
-A page downloads the wheel before the first line of user code, so it may weigh 300 KB. Kernels,
-shaders and JavaScript go into one xz archive (the two builds of the kernels are nearly the same
-bytes, which deflate cannot see); docstrings, comments and annotations stay in the checkout.
+A page downloads the wheel before the first line of user code, so it may weigh 300 KB. Python,
+kernels, shaders and JavaScript go into one xz archive (a zip file compresses each for itself, and
+the builds of the kernels are nearly the same bytes); docstrings, comments and annotations stay in
+the checkout. wheel_packed.py imports from it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -31,38 +31,50 @@ class BuildHook(BuildHookInterface):
         compile_kernels(root)
         cache = root / ".cache" / "wheel"
         cache.mkdir(parents=True, exist_ok=True)
-        include = build_data["force_include"]
-        include[str(archive(root, cache))] = "tabgrad/assets.tar.xz"
         package = root / "package" / "tabgrad"
-        for path in sorted(package.rglob("*.py")):
-            include[str(slim(path, cache))] = f"tabgrad/{path.relative_to(package).as_posix()}"
+        files = {
+            path.relative_to(package).as_posix(): slim(path, cache)
+            for path in sorted(package.rglob("*.py"))
+        }
+        include = build_data["force_include"]
+        include[str(archive(files | assets(root), cache))] = "tabgrad/archive.xz"
+        parts = {
+            "_packed.py": slim(root / "tools" / "wheel_packed.py", cache),
+            "__init__.py": b"from . import _packed\nexec(_packed.door())\n",
+        }
+        for name, data in parts.items():
+            out = cache / f"{digest(data)}{name}"
+            write(out, data)
+            include[str(out)] = f"tabgrad/{name}"
 
 
-def archive(root: Path, cache: Path) -> Path:
-    """All assets as one reproducible tar.xz, written anew only when one of them changed."""
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for folder, target in FOLDERS.items():
-            for path in sorted((root / folder).rglob("*")):
-                if path.is_file() and path.suffix in {".js", ".mjs", ".wgsl", ".wasm"}:
-                    name = f"{target}/{path.relative_to(root / folder).as_posix()}"
-                    data = without_comments(path)
-                    member = tarfile.TarInfo(name)
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-    data = raw.getvalue()
-    out = cache / f"{digest(data)}.tar.xz"
+def assets(root: Path) -> dict[str, bytes]:
+    """What lies beside the package."""
+    return {
+        f"{target}/{path.relative_to(root / folder).as_posix()}": without_comments(path)
+        for folder, target in FOLDERS.items()
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file() and path.suffix in {".js", ".mjs", ".wgsl", ".wasm"}
+    }
+
+
+def archive(files: dict[str, bytes], cache: Path) -> Path:
+    """All files as one: their names and sizes in a line of JSON, then their contents."""
+    head = json.dumps({name: len(data) for name, data in files.items()}).encode()
+    data = head + b"\n" + b"".join(files.values())
+    out = cache / f"{digest(data)}.xz"
     if not out.exists():
         write(out, lzma_of(data))
     return out
 
 
 def without_comments(path: Path) -> bytes:
-    """A file; JavaScript without the comments that stand on lines of their own."""
-    if path.suffix not in {".js", ".mjs"}:
+    """A file; JavaScript and WGSL without the comments that stand on lines of their own."""
+    if path.suffix == ".wasm":
         return path.read_bytes()
     text = re.sub(r"^ */\*\*.*?\*/\n", "", path.read_text(), flags=re.S | re.M)
-    return re.sub(r"^ *//.*\n", "", text, flags=re.M).encode()
+    marks = r"(?!// \w*[\[\]])" if path.suffix == ".wgsl" else ""  # sections, and the head comment
+    return re.sub(rf"^ *{marks}//.*\n", "", text, flags=re.M).encode()
 
 
 def lzma_of(data: bytes) -> bytes:
@@ -71,7 +83,7 @@ def lzma_of(data: bytes) -> bytes:
     return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
 
 
-def slim(path: Path, cache: Path) -> Path:
+def slim(path: Path, cache: Path) -> bytes:
     """A module without docstrings, comments and annotations; names stay as they are, since the op
     table reads them."""
     text = path.read_text()
@@ -93,7 +105,7 @@ def slim(path: Path, cache: Path) -> Path:
             convert_posargs_to_args=False,
         )
         write(out, lean.encode())
-    return out
+    return out.read_bytes()
 
 
 def digest(data: bytes) -> str:

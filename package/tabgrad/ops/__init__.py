@@ -1,0 +1,1 @@
+"""The op table: one declaration per op, its gradient beside it."""
