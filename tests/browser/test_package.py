@@ -65,13 +65,30 @@ def test_computes_without_init(selenium: Any) -> None:
 
 
 @run_in_pyodide
+def test_modules_have_their_text(selenium: Any) -> None:
+    import inspect
+    import traceback
+
+    import tabgrad
+
+    assert inspect.getsource(tabgrad.nn.Linear).startswith("class Linear")
+    try:
+        tabgrad.ones(2) @ tabgrad.ones(3)
+    except RuntimeError as error:
+        assert "def dot" not in traceback.format_exc()
+        assert "input.ndim==1" in traceback.format_exc()
+        assert "inconsistent tensor size" in str(error)
+    else:
+        raise AssertionError("no error")
+
+
+@run_in_pyodide
 def test_has_its_files(selenium: Any) -> None:
     import pathlib
 
     from tabgrad import assets
 
-    names = [n for n in assets.packed() or () if n.startswith("_")]
     for folder, suffix in {"_web": ".js", "_wgsl": ".wgsl", "_wasm": ".wasm"}.items():
-        found = {pathlib.PurePath(n).suffix for n in names if n.startswith(folder + "/")}
-        assert found == {suffix}
+        names = [n for n in assets.packed() or () if n.startswith(folder + "/")]
+        assert {pathlib.PurePath(n).suffix for n in names} == {suffix}
         assert all(assets.read_bytes(*n.split("/", 1)) for n in names)
