@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,7 +44,18 @@ def bench() -> None:
     for old in wheels.glob("*.whl"):
         old.unlink()
     build_wheel(wheels)
-    project.run(node, HERE / "run.mjs", *sys.argv[1:])
+    options = [a for a in sys.argv[1:] if a != "--docs"]
+    project.run(node, HERE / "run.mjs", *options)
+    if len(options) < len(sys.argv) - 1:
+        write_docs(node)
+
+
+def write_docs(node: str) -> None:
+    """docs/performance.md, from the results and from what Python and memory cost."""
+    page = [project.VENV / "bin" / "python", HERE.parent / "tools" / "page.py", "--device", "wasm"]
+    told = subprocess.run([*page, HERE / "costs.py"], check=True, capture_output=True, text=True)
+    (FOLDER / "costs.json").write_text(told.stdout.splitlines()[-1])
+    project.run(node, HERE / "report.mjs")
 
 
 if __name__ == "__main__":
