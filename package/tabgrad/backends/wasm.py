@@ -40,6 +40,7 @@ def _matmul(step: Structured) -> list[Launch]:
         *b,
         len(dims),
         *(word for dim in dims for word in dim),
+        0,
     ]
     return _launch(f"matmul_{_letter(step)}", (first, second, step.operands[2]), words)
 
@@ -51,7 +52,7 @@ def _letter(step: Structured) -> str:
 def _conv(step: Structured) -> list[Launch]:
     if max(step.arg[5:7]) > LARGEST_KERNEL:
         raise NotImplementedError(f"the wasm device convolves with up to {LARGEST_KERNEL} columns")
-    return _launch(f"{step.op}_{_letter(step)}", step.operands, step.arg)
+    return _launch(f"{step.op}_{_letter(step)}", step.operands, (*step.arg, 0))
 
 
 def _scan(step: Structured) -> list[Launch]:
