@@ -9,10 +9,6 @@ _Alignas(16) _Thread_local uint8_t room_b[ROOM], room_a[MR * DEPTH * 8];
 _Thread_local int offsets[DEPTH];
 #endif
 
-// Without it clang gathers the splats at the top of the loop, and the tile no longer fits the
-// registers.
-#define KEEP_ORDER(x, y) __asm__ volatile("" : "+r"(x), "+r"(y))
-
 static inline __attribute__((always_inline)) void NAME(step)(v128_t s[MR][2], const REAL **a, v128_t x0, v128_t x1, int rows, int vectors) {
   UNROLL_FULLY for (int i = 0; i < rows; i++) {
     v128_t x = SPLAT(a[i]);

@@ -28,6 +28,9 @@
 #define MADD MADD_F
 #define ZEROV wasm_f32x4_splat(0)
 #endif
+// Without it clang gathers the splats at the top of the loop, and a tile no longer fits the
+// registers.
+#define KEEP_ORDER(x, y) __asm__ volatile("" : "+r"(x), "+r"(y))
 #define LOADV wasm_v128_load
 #define STOREV wasm_v128_store
 

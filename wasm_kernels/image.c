@@ -5,18 +5,35 @@
 _Thread_local Strips strips;
 #endif
 
-int NAME(plan)(NAME(Field) *f, int most_columns, int most_outputs) {
-  int room = ROOM / sizeof(REAL), bottom = f->down[0], right = f->right[0];
-  f->top = bottom, f->left = right;
+static int NAME(divisor)(int a, int b) { return b ? NAME(divisor)(b, a % b) : a; }
+
+// Lines and columns that no tap meets are left out.
+static void NAME(thin_out)(NAME(Field) *f) {
+  f->top = f->down[0], f->left = f->right[0];
   for (int t = 1; t < f->taps; t++) {
-    f->top = NAME(least)(f->top, f->down[t]), bottom = NAME(most)(bottom, f->down[t]);
-    f->left = NAME(least)(f->left, f->right[t]), right = NAME(most)(right, f->right[t]);
+    f->top = NAME(least)(f->top, f->down[t]);
+    f->left = NAME(least)(f->left, f->right[t]);
   }
-  int tall = bottom - f->top + 1;
+  f->below = f->sh, f->across = f->sw;
+  for (int t = 0; t < f->taps; t++) {
+    f->below = NAME(divisor)(f->below, f->down[t] -= f->top);
+    f->across = NAME(divisor)(f->across, f->right[t] -= f->left);
+  }
+  f->sh /= f->below, f->sw /= f->across;
+  for (int t = 0; t < f->taps; t++) f->down[t] /= f->below, f->right[t] /= f->across;
+}
+
+int NAME(plan)(NAME(Field) *f, int most_columns, int most_outputs) {
+  int room = ROOM / sizeof(REAL), tall = 1, right = 0;
+  NAME(thin_out)(f);
+  for (int t = 0; t < f->taps; t++) {
+    tall = NAME(most)(tall, f->down[t] + 1);
+    right = NAME(most)(right, f->right[t]);
+  }
   f->columns = NAME(least)(f->ow, most_columns);
-  f->phase = NAME(blocks)(f->columns + (right - f->left) / f->sw + NR, WIDTH) * WIDTH;  // tiles read on
+  f->phase = NAME(blocks)(f->columns + right / f->sw, WIDTH) * WIDTH + NR;
   f->pitch = f->sw * f->phase;
-  if (f->taps > TAPS || (int64_t)tall * f->pitch > room) return 0;
+  if ((int64_t)tall * f->pitch > room) return 0;
   f->depth = NAME(least)(NAME(least)(f->channels, DEPTH / f->taps), room / (tall * f->pitch));
   int strips = NAME(blocks)(f->columns, WIDTH);
   int rows = NAME(least)(STRIPS / strips, most_outputs / f->columns);
@@ -40,35 +57,37 @@ Piece NAME(piece)(const NAME(Field) *f, int k) {
   return p;
 }
 
-// Every step-th element from `at` on of a row of `width`, zero outside.
-static void NAME(fill_part)(REAL *to, int n, const REAL *row, int at, int step, int width) {
-  if (!row) at = width;
-  int end = width > at ? NAME(least)(n, (width - 1 - at) / step + 1) : 0;
-  int from = at < 0 ? NAME(least)(end, NAME(blocks)(-at, step)) : 0;
+// Elements from..end are every step-th of a row, the others of `n` zero; may write NR more.
+static inline void NAME(fill_part)(REAL *to, int n, const REAL *row, int from, int end, int step) {
   int q = 0;
-  for (; q < from; q++) to[q] = 0;
-  row += at;
-  if (step == 1) {
-    for (; q + WIDTH <= end; q += WIDTH) STOREV(to + q, LOADV(row + q));
-    for (; q < end; q++) to[q] = row[q];
+  for (; q < from; q += WIDTH) STOREV(to + q, ZEROV);
+  q = from;
+  if (step == 1 && end - from >= WIDTH) {
+    for (; q + WIDTH < end; q += WIDTH) STOREV(to + q, LOADV(row + q));
+    STOREV(to + end - WIDTH, LOADV(row + end - WIDTH));
+    q = end;
   }
 #ifndef DOUBLE
   for (; step == 2 && q + WIDTH < end; q += WIDTH)
     STOREV(to + q, wasm_i32x4_shuffle(LOADV(row + 2 * q), LOADV(row + 2 * q + 4), 0, 2, 4, 6));
 #endif
   for (; q < end; q++) to[q] = row[q * step];
-  for (; q < n; q++) to[q] = 0;
+  for (; q < n; q += WIDTH) STOREV(to + q, ZEROV);
 }
 
 void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth) {
-  REAL *to = (REAL *)room_b;
-  for (int k = 0; k < p->n * depth; k++) {
-    const REAL *plane = f->x + (p->image + k / depth) * f->image + (c + k % depth) * f->plane;
-    for (int line = 0; line < f->lines; line++) {
-      int y = p->y * f->sh + f->top + line;
-      const REAL *row = (unsigned)y < (unsigned)f->height ? plane + y * f->width : 0;
-      for (int s = 0; s < f->sw; s++, to += f->phase)
-        NAME(fill_part)(to, f->phase, row, p->x * f->sw + f->left + s, f->sw, f->width);
+  int n = f->phase - NR, step = f->sw * f->across;  // behind n tiles read, but use nothing
+  for (int s = 0; s < f->sw; s++) {
+    int at = p->x * step + f->left + s * f->across;
+    int end = f->width > at ? NAME(least)(n, (f->width - 1 - at) / step + 1) : 0;
+    int from = at < 0 ? NAME(least)(end, NAME(blocks)(-at, step)) : 0;
+    REAL *to = (REAL *)room_b + s * f->phase;
+    for (int k = 0; k < p->n * depth; k++) {
+      const REAL *plane = f->x + (p->image + k / depth) * f->image + (c + k % depth) * f->plane + at;
+      for (int line = 0; line < f->lines; line++, to += f->pitch) {
+        int y = (p->y * f->sh + line) * f->below + f->top, inside = (unsigned)y < (unsigned)f->height;
+        NAME(fill_part)(to, n, plane + y * f->width, inside ? from : n, inside ? end : n, step);
+      }
     }
   }
 }

@@ -15,8 +15,10 @@ typedef struct {
   const REAL *x;
   int image, plane, height, width, channels, sh, sw, taps, down[TAPS], right[TAPS];
   int images, oh, ow;  // the outputs
-  // The pieces: of how many images, channels, rows and columns of outputs; their layout.
-  int n, depth, rows, columns, top, left, lines, phase, pitch, count;
+  // The planner makes taps and steps count in the lines and columns that a piece has: every below-th
+  // and across-th from (top, left) on. Pieces: of how many images, channels, rows and columns of
+  // outputs; their layout; how many there are.
+  int top, left, below, across, n, depth, rows, columns, lines, phase, pitch, count;
 } NAME(Field);
 
 typedef struct { int image, y, x, n, rows, columns; } Piece;  // of the outputs
@@ -32,12 +34,8 @@ Piece NAME(piece)(const NAME(Field) *f, int k);
 void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth);
 // Distance of tap t of channel c from an output's place in the piece.
 static inline int NAME(distance)(const NAME(Field) *f, int c, int t) {
-  int right = f->right[t] - f->left;
-  return (c * f->lines + f->down[t] - f->top) * f->pitch + right % f->sw * f->phase + right / f->sw;
-}
-// Place of output (image, y, x) of a piece of `depth` channels.
-static inline int NAME(place)(const NAME(Field) *f, int depth, int image, int y, int x) {
-  return (image * depth * f->lines + y * f->sh) * f->pitch + x;
+  int right = f->right[t];
+  return (c * f->lines + f->down[t]) * f->pitch + right % f->sw * f->phase + right / f->sw;
 }
 
 typedef struct {

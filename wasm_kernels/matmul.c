@@ -86,8 +86,8 @@ static void NAME(few_by_columns)(const NAME(Gemm) *g) {
       switch (rows) {
         case 1: DOTS(1, 4); break;
         case 2: DOTS(2, 4); break;
-        case 3: DOTS(3, 4); break;
-        case 4: DOTS(4, 3); break;
+        case 3: DOTS(3, 3); break;
+        case 4: DOTS(4, 2); break;
       }
       i += rows;
     }
