@@ -42,6 +42,17 @@ class Fused(NamedTuple):
     why: str  # what cut it off from its neighbours, for DEBUG=3
 
 
+class Epilogue(NamedTuple):
+    """What a ``matmul`` or ``conv2d`` does with its results, ``min(max(y + bias + residual, low),
+    high)``; ``bias`` (one per column, per output channel) and ``residual`` (of the result's shape)
+    count into the operands."""
+
+    bias: int | None
+    residual: int | None
+    low: float  # -inf, inf: no bound
+    high: float
+
+
 class Structured(NamedTuple):
     """A step that names a kernel; operands are slot numbers, the written one last
     (``scatter`` writes its first)."""
@@ -51,6 +62,7 @@ class Structured(NamedTuple):
     operands: tuple[int, ...]
     dtypes: tuple[DType, ...]
     sizes: tuple[int, ...]
+    epilogue: Epilogue | None = None
 
 
 class Launch(NamedTuple):
