@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 BUILD = HERE / "build"
 # disable-lsr: loads then keep their constant offsets in the instruction, which saves an add each.
 FLAGS = """
-    -target wasm32-wasi -mexec-model=reactor -std=gnu17 -O3 -Wall -Wno-unused-parameter
+    -target wasm32-wasi -mexec-model=reactor -std=gnu17 -O3 -Wall -Wno-unused-parameter -Wno-pass-failed
     -msimd128 -mbulk-memory -mnontrapping-fptoint -msign-ext
     -mllvm -disable-lsr -fno-math-errno -fwrapv -ffp-contract=off -fno-strict-aliasing
     -Wl,--no-entry -Wl,--import-memory -Wl,--export=__heap_base -Wl,--export=status

@@ -1,128 +1,99 @@
 // conv2d, conv2d_input, conv2d_weight (_f, _d): convolution and its two gradients.
 //
-// buffers: as in docs/architecture.md, the written one last. words: N, C, H, W, O, KH, KW, OH, OW,
-// then stride, padding, dilation (y, x each), groups. Everything is contiguous.
-// Each is the product of gemm.h with one operand gathered from the image while it is packed
-// (implicit GEMM: no column matrix in memory), once per group:
+// buffers: as in docs/architecture.md, the written one last; behind it conv2d's bias and residual.
+// words: N, C, H, W, O, KH, KW, OH, OW, then stride, padding, dilation (y, x each), groups; conv2d:
+// then the epilogue's (gemm.h). Everything is contiguous.
 //
-//   conv2d         out (O × N·OH·OW)    = w (O × C·KH·KW)    · windows of x
-//   conv2d_input   out (C × N·H·W)      = wᵀ (C × O·KH·KW)   · windows of g, run backwards
-//   conv2d_weight  out (O × C·KH·KW)    = g (O × N·OH·OW)    · windows of x, transposed
+//   conv2d         tiles of output channels × neighbouring outputs over the taps: the windows are
+//                  read in a padded piece of the image (image.h), no matrix of them is made
+//   conv2d_input   the same on the gradient, with the kernel turned; with a stride, each remainder
+//                  of the coordinates is a convolution with some of the taps
+//   conv2d_weight  tiles of taps × output channels over the outputs, whose gradient is transposed
 //
-// Bound by multiply-adds from some 32 output channels on, by the gathering below. With one channel
-// per group and few results of it (depthwise) rows are combined directly; that is bound by memory.
-#include "gemm.h"
+// All bound by multiply-adds. Kernels of one tap are matrix products; one channel per group goes to
+// depthwise.c. Shares are of groups, or of pieces of the image, or of output channels.
+#include "image.h"
 
+// The kernel as a matrix: (row, channel, tap) at row * row_step + channel * step + tap[t].
 typedef struct {
-  int n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups;
-} NAME(Conv);
+  const REAL *a;
+  int rows, row_step, step, *tap;
+} NAME(Taps);
 
-// How the columns of a product walk an image: column (image, y, x) and depth (channel, ky, kx) meet
-// at row (y * stride + first + ky * step) / divide, which must be whole; x alike.
-typedef struct {
-  int image, plane, height, width;      // of the gathered image; elements per image, per channel
-  int over, across, kh, kw;             // columns per image and per row; the kernel
-  int stride[2], first[2], step[2], divide[2];
-} NAME(Window);
+// ---- tiles of rows × outputs --------------------------------------------------------------------
 
-#define LARGEST_KERNEL 1024  // a side; above it the product is refused by the launch rules
-
-// Where the columns of a panel read: source rows (as offsets) per ky, source columns per kx, -1
-// outside.
-typedef struct {
-  const REAL *base[NR];
-  int row[LARGEST_KERNEL][NR], column[LARGEST_KERNEL][NR];
-  int in_row;  // the panel's columns are neighbours in one row
-} NAME(Lanes);
-
-static int NAME(source)(int at, int divide, int size) {
-  if (divide > 1 && at % divide) return -1;
-  if (divide > 1) at /= divide;
-  return (unsigned)at < (unsigned)size ? at : -1;
-}
-
-static void NAME(lanes_at)(NAME(Lanes) *l, const NAME(Gemm) *g, const NAME(Window) *w, int j) {
-  for (int q = 0; q < NR; q++) {
-    int at = j + q < g->n ? j + q : g->n - 1, pixel = at % w->over;
-    int top = pixel / w->across * w->stride[0] + w->first[0];
-    int left = pixel % w->across * w->stride[1] + w->first[1];
-    l->base[q] = g->b + at / w->over * w->image;
-    for (int k = 0; k < w->kh; k++) {
-      int y = NAME(source)(top + k * w->step[0], w->divide[0], w->height);
-      l->row[k][q] = y < 0 ? -1 : y * w->width;
-    }
-    for (int k = 0; k < w->kw; k++)
-      l->column[k][q] = NAME(source)(left + k * w->step[1], w->divide[1], w->width);
-  }
-  int x = j % w->over % w->across;
-  l->in_row = w->stride[1] == 1 && w->divide[1] == 1 && x + NR <= w->across && j + NR <= g->n;
-}
-
-static void NAME(gather)(const NAME(Lanes) *l, REAL *to, int plane, const int *row,
-                         const int *column) {
-  if (l->in_row && (row[0] < 0 || (column[0] >= 0 && column[NR - 1] >= 0))) {
-    const REAL *s = l->base[0] + plane + row[0] + column[0];
-    int inside = row[0] >= 0;
-    wasm_v128_store(to, inside ? wasm_v128_load(s) : ZEROV);
-    wasm_v128_store(to + WIDTH, inside ? wasm_v128_load(s + WIDTH) : ZEROV);
-    return;
-  }
-  for (int q = 0; q < NR; q++)
-    to[q] = (row[q] | column[q]) < 0 ? 0 : l->base[q][plane + row[q] + column[q]];
-}
-
-static void NAME(pack_windows)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
-  const NAME(Window) *w = (const NAME(Window) *)g->shape;
-  NAME(Lanes) l;
-  NAME(lanes_at)(&l, g, w, j);
-  int area = w->kh * w->kw, channel = k / area, ky = k % area / w->kw, kx = k % w->kw;
-  for (int d = 0; d < depth; d++, panel += NR) {
-    NAME(gather)(&l, panel, channel * w->plane, l.row[ky], l.column[kx]);
-    if (++kx < w->kw) continue;
-    kx = 0;
-    if (++ky < w->kh) continue;
-    ky = 0;
-    channel++;
-  }
-}
-
-// For the gradient of the weights columns are (channel, ky, kx) and the depth is (image, y, x).
-static void NAME(pack_weights)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
-  const NAME(Conv) *c = (const NAME(Conv) *)g->shape;
-  int area = c->kh * c->kw, over = c->oh * c->ow;
-  for (int q = 0; q < NR; q++) {
-    int at = j + q, channel = at / area, ky = at % area / c->kw, kx = at % c->kw;
-    int dy = ky * c->dh - c->ph, dx = kx * c->dw - c->pw;
-    int image = k / over, y = k % over / c->ow, x = k % c->ow;
-    for (int d = 0; d < depth;) {
-      int run = c->ow - x < depth - d ? c->ow - x : depth - d, row = y * c->sh + dy;
-      int inside = at < g->n && (unsigned)row < (unsigned)c->h;
-      const REAL *s = g->b + (image * c->c + channel) * c->h * c->w + row * c->w;
-      for (int r = 0, column = x * c->sw + dx; r < run; r++, column += c->sw)
-        panel[(d + r) * NR + q] = inside && (unsigned)column < (unsigned)c->w ? s[column] : 0;
-      d += run;
-      x = 0;
-      if (++y == c->oh) y = 0, image++;
+static void NAME(point_rows)(NAME(Tile) *t, const NAME(Taps) *w, int taps, int i, int rows, int c) {
+  const REAL *a = w->a + i * w->row_step + c * w->step;
+  int contiguous = w->step == taps;
+  for (int k = 0; k < taps && contiguous; k++) contiguous = w->tap[k] == k;
+  for (int r = 0; r < rows; r++, a += w->row_step) {
+    REAL *to = (REAL *)room_a + r * t->depth;
+    t->a[r] = contiguous ? a : to;
+    for (int at = 0, k = 0; at < t->depth && !contiguous; at++) {
+      *to++ = a[at / taps * w->step + w->tap[k]];
+      if (++k == taps) k = 0;
     }
   }
 }
 
-// ---- depthwise: one input channel per group -----------------------------------------------------
+static void NAME(row_of_tiles)(NAME(Tile) *t, REAL *c, int step, int rows) {
+  for (int k = 0; k < strips.n; k += 2) {
+    int vectors = k + 1 < strips.n ? 2 : 1, whole = step == 1;
+    for (int v = 0; v < vectors; v++) {
+      t->b[v] = (const REAL *)room_b + strips.from[k + v];
+      t->c[v] = c + strips.to[k + v];
+      whole &= strips.count[k + v] == WIDTH;
+    }
+    if (whole) NAME(tile)(t, rows, vectors);
+    else NAME(tile_apart)(t, rows, vectors, strips.count + k, step);
+  }
+}
+
+// Rows from..to of a piece.
+static void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
+                                 const Piece *p, int from, int end) {
+  for (int c = 0; c < f->channels; c += f->depth) {
+    int depth = NAME(least)(f->depth, f->channels - c), panels = NAME(blocks)(end - from, MR);
+    NAME(fill)(f, p, c, depth);
+    NAME(runs)(f, p, to, depth, WIDTH, 0);
+    for (int k = 0; k < depth; k++)
+      for (int t = 0; t < f->taps; t++) offsets[k * f->taps + t] = NAME(distance)(f, k, t);
+    NAME(Tile) t = {.offset = offsets, .depth = depth * f->taps, .runs = 1, .c_row = to->channel, .add = c > 0};
+    for (int q = 0, i = from; q < panels; q++) {
+      int rows = (end - i) / (panels - q);
+      NAME(point_rows)(&t, w, f->taps, i, rows, c);
+      NAME(row_of_tiles)(&t, to->c + i * to->channel, to->column, rows);
+      i += rows;
+    }
+  }
+}
+
+static void NAME(convolve)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *t,
+                           const NAME(Epilogue) *e, int part, int parts) {
+  int slices = f->count < 4 * parts ? parts : 1, units = f->count * slices;
+  int end = NAME(share)(units, 1, part + 1, parts);
+  for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {
+    Piece p = NAME(piece)(f, unit / slices);
+    int from = NAME(share)(w->rows, MR, unit % slices, slices);
+    int to = NAME(share)(w->rows, MR, unit % slices + 1, slices);
+    if (from == to) continue;
+    NAME(convolve_piece)(f, w, t, &p, from, to);
+    NAME(finish_piece)(e, t, &p, f->ow, from, to);
+  }
+}
+
+// ---- by rows: what no piece has room for, and the depthwise gradient of the weights ---------------
 
 // Output columns whose input column lies in the image, for kernel column kx.
-static void NAME(columns_inside)(const NAME(Conv) *c, int kx, int *from, int *to) {
+static void NAME(columns_inside)(const Conv *c, int kx, int *from, int *to) {
   int shift = c->pw - kx * c->dw;  // input column = x * sw - shift
   *from = shift > 0 ? (shift + c->sw - 1) / c->sw : 0;
   int last = c->w - 1 + shift;
   *to = last < 0 ? 0 : last / c->sw + 1 < c->ow ? last / c->sw + 1 : c->ow;
 }
 
-static void NAME(add_row)(REAL *restrict out, const REAL *restrict x, REAL w, int n, int out_step,
-                          int step) {
-  if (step == 1 && out_step == 1)
-    for (int i = 0; i < n; i++) out[i] += w * x[i];
-  else
-    for (int i = 0; i < n; i++) out[i * out_step] += w * x[i * step];
+static void NAME(add_row)(REAL *out, const REAL *x, REAL w, int n, int out_step, int step) {
+  for (int i = 0; i < n; i++) out[i * out_step] += w * x[i * step];
 }
 
 static REAL NAME(dot_row)(const REAL *a, const REAL *x, int n, int step) {
@@ -136,86 +107,212 @@ static REAL NAME(dot_row)(const REAL *a, const REAL *x, int n, int step) {
   return sum;
 }
 
-// Walks all (image, out channel, kernel row and column, output row): mode 0 forward, 1 gradient of
-// the input, 2 of the weights. x, w and y are the image, the kernel and the output (or its
-// gradient).
-static void NAME(depthwise)(const NAME(Conv) *c, REAL *x, REAL *w, REAL *y, int mode) {
-  int area = c->kh * c->kw, per = c->o / c->groups;
-  for (int at = 0; at < c->n * c->o; at++) {
-    int o = at % c->o, image = at / c->o;
-    REAL *plane = x + (image * c->c + o / per) * c->h * c->w, *out = y + at * c->oh * c->ow;
-    for (int row = 0; row < c->oh; row++)
-      for (int k = 0; k < area; k++) {
-        int from, to, in = row * c->sh - c->ph + k / c->kw * c->dh;
-        NAME(columns_inside)(c, k % c->kw, &from, &to);
-        if ((unsigned)in >= (unsigned)c->h || from >= to) continue;
-        REAL *source = plane + in * c->w + from * c->sw - c->pw + k % c->kw * c->dw;
-        REAL *target = out + row * c->ow + from, *weight = w + o * area + k;
-        if (mode == 0) NAME(add_row)(target, source, *weight, to - from, 1, c->sw);
-        if (mode == 1) NAME(add_row)(source, target, *weight, to - from, c->sw, 1);
-        if (mode == 2) *weight += NAME(dot_row)(target, source, to - from, c->sw);
-      }
+// One image and output channel: mode 0 forward, 1 gradient of the input, 2 of the weights. x, w and y
+// are the image, the kernel and the output (or its gradient).
+static void NAME(by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int image, int o, int mode) {
+  int area = c->kh * c->kw, in = c->c / c->groups, group = o / (c->o / c->groups);
+  for (int row = 0; row < c->oh; row++)
+    for (int k = 0; k < in * area; k++) {
+      int from, to, ky = k % area / c->kw, kx = k % c->kw, line = row * c->sh - c->ph + ky * c->dh;
+      NAME(columns_inside)(c, kx, &from, &to);
+      if ((unsigned)line >= (unsigned)c->h || from >= to) continue;
+      int plane = image * c->c + group * in + k / area;
+      REAL *source = x + (plane * c->h + line) * c->w + from * c->sw - c->pw + kx * c->dw;
+      REAL *target = y + ((image * c->o + o) * c->oh + row) * c->ow + from;
+      REAL *weight = w + o * in * area + k;
+      if (mode == 0) NAME(add_row)(target, source, *weight, to - from, 1, c->sw);
+      if (mode == 1) NAME(add_row)(source, target, *weight, to - from, c->sw, 1);
+      if (mode == 2) *weight += NAME(dot_row)(target, source, to - from, c->sw);
+    }
+}
+
+// Shares are of output channels for the weights, else of (image, group).
+static void NAME(all_by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int mode, int part, int parts) {
+  int units = mode == 2 ? c->o : c->n * c->groups, outs = c->o / c->groups;
+  REAL *result[] = {y, x, w};
+  int sizes[] = {outs * c->oh * c->ow, c->c / c->groups * c->h * c->w, c->c / c->groups * c->kh * c->kw};
+  for (int u = NAME(share)(units, 1, part, parts); u < NAME(share)(units, 1, part + 1, parts); u++) {
+    __builtin_memset(result[mode] + u * sizes[mode], 0, sizeof(REAL) * (unsigned)sizes[mode]);
+    for (int i = 0; i < (mode == 2 ? c->n : outs); i++)
+      if (mode == 2) NAME(by_rows)(c, x, w, y, i, u, mode);
+      else NAME(by_rows)(c, x, w, y, u / c->groups, u % c->groups * outs + i, mode);
   }
 }
 
 // ---- the exports --------------------------------------------------------------------------------
 
+// The taps as the outputs of conv2d see them.
+static NAME(Field) NAME(field)(const Conv *c, const REAL *x) {
+  NAME(Field) f = {x, c->c * c->h * c->w, c->h * c->w, c->h, c->w, c->c / c->groups, c->sh, c->sw,
+                   c->kh * c->kw, .images = c->n, .oh = c->oh, .ow = c->ow};
+  for (int t = 0; t < f.taps && t < TAPS; t++) {
+    f.down[t] = t / c->kw * c->dh - c->ph;
+    f.right[t] = t % c->kw * c->dw - c->pw;
+  }
+  return f;
+}
+
+// Groups are shared if there are enough of them, else the work of each.
+#define EACH_GROUP(count) \
+  int many = (count) >= 2 * parts, share = many ? 0 : part, shares = many ? 1 : parts; \
+  for (int at = many ? NAME(share)(count, 1, part, parts) : 0, \
+           end = many ? NAME(share)(count, 1, part + 1, parts) : (count); at < end; at++)
+
 KERNEL(NAME(conv2d)) {
-  WHOLE_ONLY;
-  const NAME(Conv) *c = (const NAME(Conv) *)words;
+  const Conv *c = (const Conv *)words;
   REAL *x = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
-  int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, k = in * c->kh * c->kw;
-  if (in == 1 && outs < 4) {
-    __builtin_memset(out, 0, sizeof(REAL) * (unsigned)(c->n * c->o * over));
-    NAME(depthwise)(c, x, w, out, 0);
+  int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, area = c->kh * c->kw;
+  NAME(Epilogue) e = NAME(epilogue)(words + 16, buffers, c->o, over);
+  NAME(Target) target = {out, c->o * over, over, c->ow, 1};
+  int tap[TAPS];
+  for (int t = 0; t < TAPS; t++) tap[t] = t;
+  if (area == 1 && over == c->h * c->w && !c->ph && !c->pw && in > 1) {
+    EACH_GROUP(c->n * c->groups) {
+      NAME(Gemm) g = {outs, over, in, w + at % c->groups * outs * in, in, 1, x + at * in * over, over, 1,
+                      out + at * outs * over, over, 1};
+      NAME(product)(g, &e, share, shares);
+    }
     return;
   }
-  NAME(Window) window = {c->c * c->h * c->w, c->h * c->w, c->h, c->w, over, c->ow, c->kh, c->kw,
-                         {c->sh, c->sw}, {-c->ph, -c->pw}, {c->dh, c->dw}, {1, 1}};
-  for (int at = 0; at < c->groups; at++) {
-    NAME(Gemm) g = {outs, c->n * over, k, w + at * outs * k, k, k, 0, 1, NAME(pack_windows),
-                    x + at * in * c->h * c->w, (const int *)&window, 0, 0,
-                    out + at * outs * over, over, over, c->o * over};
-    NAME(gemm)(&g);
+  NAME(Field) f = NAME(field)(c, x);
+  if (area > TAPS || !NAME(plan)(&f, 512, 1 << 30)) {
+    NAME(all_by_rows)(c, x, w, out, 0, part, parts);
+    int from = NAME(share)(c->n * c->groups, 1, part, parts) * outs;
+    int to = NAME(share)(c->n * c->groups, 1, part + 1, parts) * outs;
+    for (int at = from; at < to; at++) NAME(finish)(&e, out + at * over, over);
+    return;
+  }
+  if (in == 1 && outs < 4) {
+    f.channels = c->c;
+    NAME(depthwise)(&f, w, area, tap, outs, &target, &e, part, parts);
+    return;
+  }
+  EACH_GROUP(c->groups) {
+    NAME(Taps) taps = {w + at * outs * in * area, outs, in * area, area, tap};
+    f.x = x + at * in * f.plane, target.c = out + at * outs * over;
+    NAME(convolve)(&f, &taps, &target, &e, share, shares);
   }
 }
 
-KERNEL(NAME(conv2d_input)) {
-  WHOLE_ONLY;
-  const NAME(Conv) *c = (const NAME(Conv) *)words;
-  REAL *y = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
-  int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, plane = c->h * c->w;
-  int area = c->kh * c->kw;
-  if (in == 1) {
-    __builtin_memset(out, 0, sizeof(REAL) * (unsigned)(c->n * c->c * plane));
-    NAME(depthwise)(c, out, w, y, 1);
-    return;
+// The taps that meet inputs (down + sh * y, right + sw * x), as seen from these; how many.
+static int NAME(phase_taps)(const Conv *c, NAME(Field) *f, int *tap, int down, int right) {
+  f->taps = 0;
+  for (int k = 0; k < c->kh * c->kw; k++) {
+    int y = down + c->ph - k / c->kw * c->dh, x = right + c->pw - k % c->kw * c->dw;
+    if (y % c->sh || x % c->sw) continue;
+    tap[f->taps] = k;
+    f->down[f->taps] = y / c->sh, f->right[f->taps++] = x / c->sw;
   }
-  NAME(Window) window = {c->o * over, over, c->oh, c->ow, plane, c->w, c->kh, c->kw,
-                         {1, 1}, {c->ph, c->pw}, {-c->dh, -c->dw}, {c->sh, c->sw}};
-  for (int at = 0; at < c->groups; at++) {
-    NAME(Gemm) g = {in, c->n * plane, outs * area, w + at * outs * in * area, area, area,
-                    in * area, 1, NAME(pack_windows), y + at * outs * over, (const int *)&window, 0, 0,
-                    out + at * in * plane, plane, plane, c->c * plane};
-    NAME(gemm)(&g);
+  return f->taps;
+}
+
+// One remainder of the coordinates; 0: it has no room.
+static int NAME(input_phase)(const Conv *c, const REAL *y, const REAL *w, REAL *out, int down, int right,
+                             int part, int parts) {
+  int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, plane = c->h * c->w;
+  int area = c->kh * c->kw, tap[TAPS];
+  NAME(Field) f = {y, c->o * over, over, c->oh, c->ow, outs, 1, 1, .images = c->n,
+                   .oh = NAME(blocks)(c->h - down, c->sh), .ow = NAME(blocks)(c->w - right, c->sw)};
+  NAME(Target) target = {out + down * c->w + right, c->c * plane, plane, c->sh * c->w, c->sw};
+  NAME(Epilogue) none = {0};
+  if (f.oh <= 0 || f.ow <= 0) return 1;
+  if (!NAME(phase_taps)(c, &f, tap, down, right)) {
+    for (int at = NAME(share)(c->n * c->c, 1, part, parts); at < NAME(share)(c->n * c->c, 1, part + 1, parts); at++)
+      for (int q = 0; q < f.oh * f.ow; q++)
+        target.c[at * plane + q / f.ow * target.row + q % f.ow * target.column] = 0;
+    return 1;
+  }
+  if (!NAME(plan)(&f, 512, 1 << 30)) return 0;
+  if (in == 1 && outs == 1) {
+    f.channels = c->o;
+    NAME(depthwise)(&f, w, area, tap, 1, &target, &none, part, parts);
+    return 1;
+  }
+  EACH_GROUP(c->groups) {
+    NAME(Taps) taps = {w + at * outs * in * area, in, area, in * area, tap};
+    NAME(Field) own = f;
+    NAME(Target) to = target;
+    own.x += at * outs * over, to.c += at * in * plane;
+    NAME(convolve)(&own, &taps, &to, &none, share, shares);
+  }
+  return 1;
+}
+
+KERNEL(NAME(conv2d_input)) {
+  const Conv *c = (const Conv *)words;
+  REAL *y = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
+  int fits = c->kh * c->kw <= TAPS;
+  for (int phase = 0; phase < c->sh * c->sw && fits; phase++)
+    fits = NAME(input_phase)(c, y, w, out, phase / c->sw, phase % c->sw, part, parts);
+  if (!fits) NAME(all_by_rows)(c, out, w, y, 1, part, parts);
+}
+
+// ---- the gradient of the weights ------------------------------------------------------------------
+
+#define MOST_OUTPUTS 4096  // of a piece: as many as room_a holds NR of
+
+// Output channels o.. as columns: one row of NR per output of the piece.
+static void NAME(turn_gradient)(const Conv *c, const Piece *p, const REAL *y, int o, int columns) {
+  REAL *to = (REAL *)room_a;
+  for (int i = 0; i < p->n; i++)
+    for (int r = 0; r < p->rows; r++, to += p->columns * NR)
+      NAME(transpose)(to, NR, y + (((p->image + i) * c->o + o) * c->oh + p->y + r) * c->ow + p->x,
+                      c->oh * c->ow, p->columns, columns);
+}
+
+// Adds (or with `add` 0 writes) a piece's share: all taps of `depth` channels from `channel` on.
+static void NAME(weigh_piece)(const NAME(Field) *f, const Piece *p, const int *jump, int depth,
+                              REAL *out, int n, int columns, int add) {
+  int all = depth * f->taps, panels = NAME(blocks)(all, MR), count[2] = {NAME(least)(WIDTH, columns), columns - WIDTH};
+  NAME(Tile) t = {.b = {(REAL *)room_a, (REAL *)room_a + WIDTH}, .offset = offsets, .jump = jump,
+                  .depth = p->columns, .runs = p->n * p->rows, .b_run = p->columns * NR, .c_row = 1, .add = add};
+  for (int q = 0, i = 0; q < panels; q++) {
+    int rows = (all - i) / (panels - q);
+    for (int r = 0; r < rows; r++)
+      t.a[r] = (const REAL *)room_b + NAME(distance)(f, (i + r) / f->taps, (i + r) % f->taps);
+    t.c[0] = out + i, t.c[1] = t.c[0] + WIDTH * n;
+    NAME(tile_apart)(&t, rows, columns > WIDTH ? 2 : 1, count, n);
+    i += rows;
+  }
+}
+
+// Output channels o..to of one group, channels from..end of the image.
+static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL *out, int o, int to,
+                        int from, int end) {
+  int n = f->channels * f->taps;
+  for (int k = 0; k < f->count; k++) {
+    Piece p = NAME(piece)(f, k);
+    for (int at = from; at < end; at += f->depth) {
+      int depth = NAME(least)(f->depth, end - at);
+      NAME(fill)(f, &p, at, depth);
+      for (int run = 1; run < p.n * p.rows; run++)
+        strips.from[run - 1] = f->sh * f->pitch - p.columns + (run % p.rows ? 0 : (depth * f->lines - p.rows * f->sh) * f->pitch);
+      for (int d = 0; d < p.columns; d++) offsets[d] = d * NR;
+      for (int q = o; q < to; q += NR) {
+        int columns = NAME(least)(NR, to - q);
+        NAME(turn_gradient)(c, &p, y, q, columns);
+        NAME(weigh_piece)(f, &p, strips.from, depth, out + q * n + at * f->taps, n, columns, k > 0);
+      }
+    }
   }
 }
 
 KERNEL(NAME(conv2d_weight)) {
-  WHOLE_ONLY;
-  const NAME(Conv) *c = (const NAME(Conv) *)words;
+  const Conv *c = (const Conv *)words;
   REAL *y = (REAL *)buffers[0], *x = (REAL *)buffers[1], *out = (REAL *)buffers[2];
-  int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow;
-  int n = in * c->kh * c->kw;
-  if (in == 1 && outs < 4) {
-    __builtin_memset(out, 0, sizeof(REAL) * (unsigned)(c->o * n));
-    NAME(depthwise)(c, x, out, y, 2);
+  int in = c->c / c->groups, outs = c->o / c->groups, area = c->kh * c->kw;
+  NAME(Field) f = NAME(field)(c, x);
+  if (area > TAPS || (in == 1 && outs < 4) || !NAME(plan)(&f, 512, MOST_OUTPUTS)) {
+    NAME(all_by_rows)(c, x, out, y, 2, part, parts);
     return;
   }
-  for (int at = 0; at < c->groups; at++) {
-    NAME(Gemm) g = {outs, n, c->n * over, y + at * outs * over, over, over, c->o * over, 1,
-                    NAME(pack_weights), x + at * in * c->h * c->w, words, 0, 0,
-                    out + at * outs * n, n, n, 0};
-    NAME(gemm)(&g);
+  EACH_GROUP(c->groups) {
+    int by_outputs = NAME(blocks)(outs, NR) >= shares;
+    int o = by_outputs ? NAME(share)(outs, NR, share, shares) : 0;
+    int to = by_outputs ? NAME(share)(outs, NR, share + 1, shares) : outs;
+    int from = by_outputs ? 0 : NAME(share)(in, 1, share, shares);
+    int until = by_outputs ? in : NAME(share)(in, 1, share + 1, shares);
+    f.x = x + at * in * f.plane;
+    NAME(weigh)(c, &f, y + at * outs * c->oh * c->ow, out + at * outs * in * area, o, to, from, until);
   }
 }

@@ -2,4 +2,6 @@
 #define DOUBLE
 #include "gemm.c"
 #include "matmul.c"
+#include "image.c"
+#include "depthwise.c"
 #include "conv2d.c"

@@ -1,104 +1,224 @@
-// gemm: c = a b by packed panels and a 6 × 8 (double: 6 × 4) register tile; see gemm.h.
+// The register tile and the blocked product; see gemm.h.
 //
-// Loops, outside in: NC columns of c, KC of depth (pack B), MC rows (pack A), panels of NR columns,
-// panels of MR rows, and the tile's loop over the depth: 12 multiply-adds on 2 loads and 6 splats.
-// Bound by multiply-adds: 16 registers of x64 hold the tile, so nothing spills.
+// gemm's loops, outside in: a block of columns of c, of depth (pack b into panels of NR columns: 512
+// KB, the L2 cache), panels of MR rows (a copy in a row if a's depth is not contiguous), tiles.
 #include "gemm.h"
 
 #ifndef DOUBLE
-_Alignas(16) uint8_t packed_a[MC * KC * 8], packed_b[4 * 128 * KC * 4];
+_Alignas(16) _Thread_local uint8_t room_b[ROOM], room_a[MR * DEPTH * 8];
+_Thread_local int offsets[DEPTH];
 #endif
 
-// Without it clang gathers the splats at the top of the loop, and the tile no longer fits the
-// registers.
-#define KEEP_ORDER(x, y) __asm__ volatile("" : "+r"(x), "+r"(y))
+static inline __attribute__((always_inline)) void NAME(step)(v128_t s[MR][2], const REAL **a, v128_t x0, v128_t x1, int rows, int vectors) {
+  UNROLL_FULLY for (int i = 0; i < rows; i++) {
+    v128_t x = SPLAT(a[i]);
+    a[i]++;
+    s[i][0] = MADD(x, x0, s[i][0]);
+    if (vectors > 1) s[i][1] = MADD(x, x1, s[i][1]);
+    KEEP_ORDER(s[i][0], s[i][1]);
+  }
+}
 
-// (MR × depth) (depth × NR) into tile, or added to it.
-static inline __attribute__((always_inline)) void NAME(multiply)(
-    const REAL *a, const REAL *b, int depth, REAL *tile, int row, int add) {
+static inline __attribute__((always_inline)) void NAME(multiply)(const NAME(Tile) *t, int rows,
+                                                                 int vectors) {
   v128_t s[MR][2];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < MR; i++) s[i][0] = s[i][1] = ZEROV;
-  for (int k = 0; k < depth; k++, a += MR, b += NR) {
-    v128_t b0 = wasm_v128_load(b), b1 = wasm_v128_load(b + WIDTH);
-#pragma clang loop unroll(full)
-    for (int i = 0; i < MR; i++) {
-      v128_t x = SPLAT(a + i);
-      s[i][0] = MADD(x, b0, s[i][0]);
-      s[i][1] = MADD(x, b1, s[i][1]);
-      KEEP_ORDER(s[i][0], s[i][1]);
-    }
+  const REAL *a[MR], *b0 = t->b[0], *b1 = t->b[1];
+  UNROLL_FULLY for (int i = 0; i < rows; i++) {
+    a[i] = t->a[i];
+    s[i][0] = s[i][1] = ZEROV;
   }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < MR; i++, tile += row) {
-    if (add) {
-      s[i][0] = ADDV(s[i][0], wasm_v128_load(tile));
-      s[i][1] = ADDV(s[i][1], wasm_v128_load(tile + WIDTH));
+  for (int run = 0, depth = t->depth;;) {
+    const int *offset = t->offset, *end = offset + depth;
+    if (depth & 1) {
+      NAME(step)(s, a, LOADV(b0 + offset[0]), LOADV(b1 + offset[0]), rows, vectors);
+      offset++;
     }
-    wasm_v128_store(tile, s[i][0]);
-    wasm_v128_store(tile + WIDTH, s[i][1]);
+    for (; offset < end; offset += 2) {
+      NAME(step)(s, a, LOADV(b0 + offset[0]), LOADV(b1 + offset[0]), rows, vectors);
+      NAME(step)(s, a, LOADV(b0 + offset[1]), LOADV(b1 + offset[1]), rows, vectors);
+    }
+    if (++run >= t->runs) break;
+    b0 += t->b_run, b1 += t->b_run;
+    UNROLL_FULLY for (int i = 0; i < rows; i++) a[i] += t->jump[run - 1];
+  }
+  REAL *c0 = t->c[0], *c1 = t->c[1];
+  UNROLL_FULLY for (int i = 0; i < rows; i++, c0 += t->c_row, c1 += t->c_row) {
+    STOREV(c0, t->add ? ADDV(LOADV(c0), s[i][0]) : s[i][0]);
+    if (vectors > 1) STOREV(c1, t->add ? ADDV(LOADV(c1), s[i][1]) : s[i][1]);
   }
 }
 
-static void NAME(pack_a)(const NAME(Gemm) *g, int i, int rows, int k, int depth) {
-  REAL *panel = (REAL *)packed_a;
-  for (int top = 0; top < rows; top += MR, panel += MR * depth) {
-    const REAL *a = g->a + (i + top) * g->a_row;
-    int full = rows - top < MR ? rows - top : MR;
-    int outer = k / g->a_inner, inner = k % g->a_inner;
-    for (int d = 0; d < depth; d++) {
-      const REAL *s = a + outer * g->a_outer + inner * g->a_step;
-      REAL *to = panel + d * MR;
-      if (full == MR)
-        for (int r = 0; r < MR; r++) to[r] = s[r * g->a_row];
-      else
-        for (int r = 0; r < MR; r++) to[r] = r < full ? s[r * g->a_row] : 0;
-      if (++inner == g->a_inner) inner = 0, outer++;
+#define ROWS(r) \
+  case r: \
+    vectors > 1 ? NAME(multiply)(t, r, 2) : NAME(multiply)(t, r, 1); \
+    return;
+
+void NAME(tile)(const NAME(Tile) *t, int rows, int vectors) {
+  switch (rows) {
+    ROWS(1) ROWS(2) ROWS(3) ROWS(4)
+#if MR > 4
+    ROWS(5) ROWS(6)
+#endif
+  }
+}
+
+void NAME(tile_apart)(NAME(Tile) *t, int rows, int vectors, const int *count, int step) {
+  REAL tile[MR * NR], *c[2] = {t->c[0], t->c[1]};
+  int row = t->c_row, add = t->add;
+  t->c[0] = tile, t->c[1] = tile + WIDTH, t->c_row = NR, t->add = 0;
+  NAME(tile)(t, rows, vectors);
+  t->c[0] = c[0], t->c[1] = c[1], t->c_row = row, t->add = add;
+  for (int v = 0; v < vectors; v++)
+    for (int q = 0; q < count[v]; q++) {
+      REAL *to = c[v] + q * step, *from = tile + v * WIDTH + q;
+      for (int i = 0; i < rows; i++) to[i * row] = from[i * NR] + (add ? to[i * row] : 0);
     }
+}
+
+// ---- the epilogue -------------------------------------------------------------------------------
+
+NAME(Epilogue) NAME(epilogue)(const int32_t *words, uint8_t **buffers, int rows, int inner) {
+  NAME(Epilogue) e = {.bits = words[0], .rows = rows, .inner = inner};
+  if (!e.bits) return e;
+  const float *bound = (const float *)words + 1;
+  e.low = bound[0], e.high = bound[1], e.row = words[3], e.column = words[4];
+  e.out = (const REAL *)buffers[2];
+  if (e.bits & 1) e.bias = (const REAL *)buffers[3];
+  if (e.bits & 2) e.residual = (const REAL *)buffers[4];
+  return e;
+}
+
+void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
+  if (!e->bits) return;
+  static const REAL zero[1];
+  int at = c - e->out, bounded = e->bits & 4, q = 0;
+  int step = e->bias ? e->column : 0, further = e->residual ? 1 : 0;
+  const REAL *more = further ? e->residual + at : zero;
+  const REAL *bias = e->bias ? e->bias + at / e->inner % e->rows * e->row + at % e->inner * step : zero;
+  v128_t low = SPLAT(&e->low), high = SPLAT(&e->high), same = SPLAT(bias);
+  for (; q + WIDTH <= n; q += WIDTH) {
+    v128_t x = ADDV(LOADV(c + q), step ? LOADV(bias + q) : same);
+    if (further) x = ADDV(x, LOADV(more + q));
+    STOREV(c + q, bounded ? PMINV(PMAXV(x, low), high) : x);
+  }
+  for (; q < n; q++) {
+    REAL x = c[q] + bias[q * step] + more[q * further];
+    if (bounded && x < e->low) x = e->low;
+    c[q] = bounded && x > e->high ? e->high : x;
   }
 }
 
-// A tile at the edge of c, or across two of its runs, goes through a copy.
-static void NAME(tile_at_edge)(const NAME(Gemm) *g, const REAL *a, const REAL *b, int depth, int i,
-                               int j, int add) {
-  REAL tile[MR * NR];
-  NAME(multiply)(a, b, depth, tile, NR, 0);
-  int rows = g->m - i < MR ? g->m - i : MR, columns = g->n - j < NR ? g->n - j : NR;
-  for (int q = 0; q < columns; q++) {
-    REAL *c = g->c + i * g->c_row + (j + q) / g->c_inner * g->c_outer + (j + q) % g->c_inner;
-    for (int r = 0; r < rows; r++)
-      c[r * g->c_row] = tile[r * NR + q] + (add ? c[r * g->c_row] : 0);
-  }
+#define FEW_ROWS 24  // up to here packing b costs more than it gains
+#define BLOCK 384  // depth: a panel of b stays in the L1 cache
+
+// ---- packing ------------------------------------------------------------------------------------
+
+// Four vectors as the columns of the four that come (two of doubles).
+static inline void NAME(turn)(v128_t *v) {
+#ifdef DOUBLE
+  v128_t x = v[0];
+  v[0] = wasm_i64x2_shuffle(x, v[1], 0, 2);
+  v[1] = wasm_i64x2_shuffle(x, v[1], 1, 3);
+#else
+  v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
+  v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
+  v[0] = wasm_i64x2_shuffle(a, c, 0, 2), v[1] = wasm_i64x2_shuffle(a, c, 1, 3);
+  v[2] = wasm_i64x2_shuffle(b, d, 0, 2), v[3] = wasm_i64x2_shuffle(b, d, 1, 3);
+#endif
 }
 
-static void NAME(tile)(const NAME(Gemm) *g, const REAL *a, const REAL *b, int depth, int i, int j,
-                       int add) {
-  int run = j % g->c_inner;
-  if (i + MR > g->m || j + NR > g->n || run + NR > g->c_inner) {
-    NAME(tile_at_edge)(g, a, b, depth, i, j, add);
+void NAME(transpose)(REAL *to, int to_row, const REAL *from, int column, int rows, int columns) {
+  int i = 0;
+  for (; i + WIDTH <= rows; i += WIDTH) {
+    int j = 0;
+    for (; j + WIDTH <= columns; j += WIDTH) {
+      v128_t v[WIDTH];
+      UNROLL_FULLY for (int q = 0; q < WIDTH; q++) v[q] = LOADV(from + i + (j + q) * column);
+      NAME(turn)(v);
+      UNROLL_FULLY for (int q = 0; q < WIDTH; q++) STOREV(to + (i + q) * to_row + j, v[q]);
+    }
+    for (; j < columns; j++)
+      for (int q = 0; q < WIDTH; q++) to[(i + q) * to_row + j] = from[i + q + j * column];
+  }
+  for (; i < rows; i++)
+    for (int j = 0; j < columns; j++) to[i * to_row + j] = from[i + j * column];
+}
+
+// Rows k.. of `columns` ≤ NR columns of b, padded with zeros to NR.
+static void NAME(pack_panel)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
+  int columns = NAME(least)(NR, g->n - j), row = g->b_row, column = g->b_column;
+  const REAL *b = g->b + k * row + j * column;
+  if (columns < NR)
+    for (int q = 0; q < depth * NR; q++) panel[q] = 0;
+  if (row == 1) {
+    NAME(transpose)(panel, NR, b, column, depth, columns);
     return;
   }
-  REAL *c = g->c + i * g->c_row + j / g->c_inner * g->c_outer + run;
-  if (add) NAME(multiply)(a, b, depth, c, g->c_row, 1);
-  else NAME(multiply)(a, b, depth, c, g->c_row, 0);
+  if (columns == NR && column == 1)
+    for (int d = 0; d < depth; d++, b += row, panel += NR) {
+      STOREV(panel, LOADV(b));
+      STOREV(panel + WIDTH, LOADV(b + WIDTH));
+    }
+  else
+    for (int d = 0; d < depth; d++, b += row, panel += NR)
+      for (int q = 0; q < columns; q++) panel[q] = b[q * column];
 }
 
-static int NAME(least)(int a, int b) { return a < b ? a : b; }
+// Points the tile at rows i.. of a, from column k on.
+static void NAME(rows_of_a)(const NAME(Gemm) *g, NAME(Tile) *t, int i, int rows, int k) {
+  const REAL *a = g->a + i * g->a_row + k * g->a_step;
+  REAL *copy = (REAL *)room_a;
+  for (int r = 0; r < rows; r++) t->a[r] = g->a_step == 1 ? a + r * g->a_row : copy + r * t->depth;
+  if (g->a_step == 1) return;
+  if (g->a_row == 1) NAME(transpose)(copy, t->depth, a, g->a_step, rows, t->depth);
+  else
+    for (int r = 0; r < rows; r++)
+      for (int d = 0; d < t->depth; d++) copy[r * t->depth + d] = a[r * g->a_row + d * g->a_step];
+}
 
-void NAME(gemm)(const NAME(Gemm) *g) {
-  REAL *b = (REAL *)packed_b, *a = (REAL *)packed_a;
-  for (int j0 = 0; j0 < g->n; j0 += NC) {
-    int columns = NAME(least)(NC, g->n - j0);
-    for (int k = 0; k < g->k; k += KC) {
-      int depth = NAME(least)(KC, g->k - k);
-      for (int j = 0; j < columns; j += NR) g->pack(g, b + j * depth, j0 + j, k, depth);
-      for (int i0 = 0; i0 < g->m; i0 += MC) {
-        int rows = NAME(least)(MC, g->m - i0);
-        NAME(pack_a)(g, i0, rows, k, depth);
-        for (int j = 0; j < columns; j += NR)
-          for (int i = 0; i < rows; i += MR)
-            NAME(tile)(g, a + i * depth, b + j * depth, depth, i0 + i, j0 + j, k > 0);
-      }
+// ---- the product --------------------------------------------------------------------------------
+
+// rows of c × columns: a row of tiles; b is the matrix itself from row 0 of the block on, or its panels.
+static void NAME(panel)(const NAME(Gemm) *g, NAME(Tile) *t, const REAL *b, int b_step, int i,
+                        int rows, int j0, int columns) {
+  t->c[0] = g->c + i * g->c_row + j0 * g->c_column;
+  for (int j = 0; j < columns; j += NR, b += b_step, t->c[0] += NR * g->c_column) {
+    t->b[0] = b, t->b[1] = b + WIDTH;
+    t->c[1] = t->c[0] + WIDTH * g->c_column;
+    int left = columns - j, count[2] = {NAME(least)(WIDTH, left), NAME(least)(WIDTH, left - WIDTH)};
+    if (left >= NR && g->c_column == 1) NAME(tile)(t, rows, 2);
+    else NAME(tile_apart)(t, rows, left > WIDTH ? 2 : 1, count, g->c_column);
+  }
+}
+
+// Columns j0.. of c; `direct`: whole tiles of them, and b's rows are read where they lie.
+static void NAME(block)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int j0, int columns, int direct) {
+  REAL *packed = (REAL *)room_b;
+  int most = NAME(blocks)(g->k, NAME(blocks)(g->k, BLOCK)), panels = NAME(blocks)(g->m, MR);
+  for (int k = 0; k < g->k; k += most) {
+    int depth = NAME(least)(most, g->k - k);
+    NAME(Tile) t = {.offset = offsets, .depth = depth, .runs = 1, .c_row = g->c_row, .add = k > 0};
+    for (int j = 0; j < columns && !direct; j += NR)
+      NAME(pack_panel)(g, packed + j * depth, j0 + j, k, depth);
+    for (int d = 0; d < depth; d++) offsets[d] = d * (direct ? g->b_row : NR);
+    for (int p = 0, i = 0; p < panels; p++) {
+      int rows = (g->m - i) / (panels - p);
+      NAME(rows_of_a)(g, &t, i, rows, k);
+      if (direct) NAME(panel)(g, &t, g->b + k * g->b_row + j0, NR, i, rows, j0, columns);
+      else NAME(panel)(g, &t, packed, NR * depth, i, rows, j0, columns);
+      for (int r = 0; r < rows && k + depth == g->k && g->c_column == 1; r++)
+        NAME(finish)(e, g->c + (i + r) * g->c_row + j0, columns);
+      i += rows;
     }
   }
+  for (int j = j0; j < j0 + columns && g->c_column != 1; j++)
+    NAME(finish)(e, g->c + j * g->c_column, g->m);
+}
+
+void NAME(gemm)(const NAME(Gemm) *g, const NAME(Epilogue) *e) {
+  int direct = g->m <= FEW_ROWS && g->b_column == 1 ? g->n / NR * NR : 0;
+  int width = (int)(ROOM / sizeof(REAL)) / NAME(least)(g->k, BLOCK) / NR * NR;
+  for (int j = 0; j < direct; j += 64) NAME(block)(g, e, j, NAME(least)(64, direct - j), 1);
+  for (int j = direct; j < g->n; j += width)
+    NAME(block)(g, e, j, NAME(least)(width, g->n - j), 0);
 }

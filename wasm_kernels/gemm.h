@@ -1,6 +1,9 @@
-// The blocked product that matmul and the convolutions share; compiled for float, and for double
-// by double.c. A and B are packed into panels, so strides, transposes and the gathering of an image
-// cost one pass each, outside of the inner loop.
+// What matmul and the convolutions share; compiled for float, and for double by double.c.
+//
+// The register tile: MR rows of a times two vectors of columns of b. Rows of a are read where they
+// lie, as long as their depth is contiguous; row k of b lies at `offset[k]` from two bases, so that b
+// may be a matrix, a packed panel of one, or an image whose windows overlap. Bound by multiply-adds:
+// 12 of them on 2 loads and 6 splats keep to the 16 registers of x64.
 #pragma once
 #include "simd.h"
 
@@ -10,6 +13,8 @@
 #define NAME(x) x##_d
 #define SPLAT(p) wasm_v128_load64_splat(p)
 #define ADDV wasm_f64x2_add
+#define PMAXV wasm_f64x2_pmax
+#define PMINV wasm_f64x2_pmin
 #define MADD MADD_D
 #define ZEROV wasm_f64x2_splat(0)
 #else
@@ -18,9 +23,16 @@
 #define NAME(x) x##_f
 #define SPLAT(p) wasm_v128_load32_splat(p)
 #define ADDV wasm_f32x4_add
+#define PMAXV wasm_f32x4_pmax
+#define PMINV wasm_f32x4_pmin
 #define MADD MADD_F
 #define ZEROV wasm_f32x4_splat(0)
 #endif
+// Without it clang gathers the splats at the top of the loop, and a tile no longer fits the
+// registers.
+#define KEEP_ORDER(x, y) __asm__ volatile("" : "+r"(x), "+r"(y))
+#define LOADV wasm_v128_load
+#define STOREV wasm_v128_store
 
 #ifdef __wasm_relaxed_simd__
 #define MR 6            // rows of a register tile: 12 accumulators, 2 vectors of B, 1 splat of A
@@ -28,23 +40,63 @@
 #define MR 4            // without fused multiply-add each product needs a register, too
 #endif
 #define NR (2 * WIDTH)  // its columns
-#define KC 256          // depth of a block: a panel of A and one of B stay in the L1 cache
-#define MC 96           // rows of a packed block of A
-#define NC (128 * WIDTH)  // columns of a packed block of B, 512 KB: the L2 cache
+#define UNROLL_FULLY _Pragma("clang loop unroll(full)")
 
-// One product c = a b, with a of m × k and b of k × n.
-typedef struct NAME(Gemm) {
+// Each thread's room: a packed block of b or a padded piece of an image (half of the L2 cache), rows
+// of a that had to be gathered, and where the rows of b lie.
+#define ROOM (512 * 1024)
+#define DEPTH 4096  // the most rows of b that one tile walks
+extern _Thread_local uint8_t room_b[ROOM], room_a[MR * DEPTH * 8];
+extern _Thread_local int offsets[DEPTH];
+
+typedef struct {
+  const REAL *a[MR], *b[2];
+  const int *offset, *jump;  // jump: how far a moves on after each run but the last
+  int depth, runs, b_run;    // the whole depth is runs * depth; b moves on by b_run
+  REAL *c[2];                // of each vector of columns
+  int c_row, add;            // add: c holds a sum already
+} NAME(Tile);
+
+// rows ≤ MR; vectors 1 or 2
+void NAME(tile)(const NAME(Tile) *t, int rows, int vectors);
+
+// The same for results that are not whole vectors: `count` columns, each `step` from the last.
+void NAME(tile_apart)(NAME(Tile) *t, int rows, int vectors, const int *count, int step);
+
+// What is done with finished results: + bias + residual, then low and high bound them.
+// words: bits (1 bias, 2 residual, 4 bounds), low and high as floats, the bias's steps per row and
+// per column of the result; buffers 3 and 4: bias, residual
+typedef struct {
+  int bits, row, column, rows, inner;  // out is (…, rows, inner)
+  REAL low, high;
+  const REAL *bias, *residual, *out;
+} NAME(Epilogue);
+
+NAME(Epilogue) NAME(epilogue)(const int32_t *words, uint8_t **buffers, int rows, int inner);
+// `n` neighbouring results in one row of out
+void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n);
+
+static inline int NAME(least)(int a, int b) { return a < b ? a : b; }
+static inline int NAME(most)(int a, int b) { return a > b ? a : b; }
+static inline int NAME(blocks)(int n, int of) { return (n + of - 1) / of; }
+// Where share `part` of `parts` begins, in units of `unit`.
+static inline int NAME(share)(int n, int unit, int part, int parts) {
+  return NAME(least)(n, (int)((int64_t)NAME(blocks)(n, unit) * part / parts) * unit);
+}
+
+// One product c = a b; everything has any strides.
+typedef struct {
   int m, n, k;
-  const REAL *a;  // (i, k) at i * a_row + k / a_inner * a_outer + k % a_inner * a_step
-  int a_row, a_inner, a_outer, a_step;
-  // writes depth × NR values of columns j.., rows k..; columns from `n` on are zero
-  void (*pack)(const struct NAME(Gemm) *g, REAL *panel, int j, int k, int depth);
+  const REAL *a;
+  int a_row, a_step;
   const REAL *b;
-  const int *shape;  // of the image, for a convolution's pack
   int b_row, b_column;
-  REAL *c;  // (i, j) at i * c_row + j / c_inner * c_outer + j % c_inner
-  int c_row, c_inner, c_outer;
+  REAL *c;
+  int c_row, c_column;
 } NAME(Gemm);
 
-void NAME(gemm)(const NAME(Gemm) *g);
-extern uint8_t packed_a[MC * KC * 8], packed_b[4 * 128 * KC * 4];  // room for either type
+// Slice `slice` of `slices` of c, along its longer side, by what fits the shape; tiles only.
+void NAME(product)(NAME(Gemm) g, const NAME(Epilogue) *e, int slice, int slices);
+void NAME(gemm)(const NAME(Gemm) *g, const NAME(Epilogue) *e);
+// to[i * to_row + j] = from[i + j * column]: `rows` × `columns`
+void NAME(transpose)(REAL *to, int to_row, const REAL *from, int column, int rows, int columns);

@@ -1,27 +1,15 @@
 // matmul_f, matmul_d: out = a b, batched, with any strides; out is contiguous.
 //
-// buffers: a, b, out. words: M, N, K, a offset, a row stride, a column stride, b offset, b row
-// stride, b column stride, number of batch dimensions, then per batch dimension (outermost first):
-// size, a stride, b stride. One or two rows skip the packing (it would cost as much as the
-// product): they are bound by the memory that b lies in. The rest is gemm.h.
+// buffers: a, b, out (, bias, residual). words: M, N, K, a offset, a row stride, a column stride, b
+// offset, b row stride, b column stride, number of batch dimensions, then per batch dimension
+// (outermost first): size, a stride, b stride; then the epilogue's words (gemm.h).
+//
+// Shares are of batches, or of the longer side of each product. Few rows against a matrix are bound
+// by the memory it lies in: they skip the packing. The rest is gemm.c. When the depth of b is
+// contiguous, cᵀ = bᵀ aᵀ is computed if that packs less.
 #include "gemm.h"
 
-static void NAME(pack_matrix)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
-  int columns = g->n - j < NR ? g->n - j : NR, row = g->b_row, column = g->b_column;
-  const REAL *b = g->b + k * row + j * column;
-  if (columns == NR && column == 1) {
-    for (int d = 0; d < depth; d++, b += row, panel += NR) {
-      wasm_v128_store(panel, wasm_v128_load(b));
-      wasm_v128_store(panel + WIDTH, wasm_v128_load(b + WIDTH));
-    }
-  } else if (columns == NR) {
-    for (int d = 0; d < depth; d++, b += row, panel += NR)
-      for (int q = 0; q < NR; q++) panel[q] = b[q * column];
-  } else {
-    for (int d = 0; d < depth; d++, b += row, panel += NR)
-      for (int q = 0; q < NR; q++) panel[q] = q < columns ? b[q * column] : 0;
-  }
-}
+#define FEW_DOTS 8  // rows, or columns, up to which dot products are as fast as tiles
 
 // One row times a matrix whose rows are contiguous: four rows of b per pass over out.
 static void NAME(row_by_rows)(const NAME(Gemm) *g) {
@@ -37,75 +25,127 @@ static void NAME(row_by_rows)(const NAME(Gemm) *g) {
     int j = 0, left = g->k - k;
     v128_t s0 = SPLAT(s), s1 = SPLAT(s + 1), s2 = SPLAT(s + 2), s3 = SPLAT(s + 3);
     for (; left >= 4 && j + WIDTH <= g->n; j += WIDTH) {
-      v128_t c = wasm_v128_load(g->c + j);
-      c = MADD(s0, wasm_v128_load(b[0] + j), c);
-      c = MADD(s1, wasm_v128_load(b[1] + j), c);
-      c = MADD(s2, wasm_v128_load(b[2] + j), c);
-      c = MADD(s3, wasm_v128_load(b[3] + j), c);
-      wasm_v128_store(g->c + j, c);
+      v128_t c = LOADV(g->c + j);
+      c = MADD(s0, LOADV(b[0] + j), c);
+      c = MADD(s1, LOADV(b[1] + j), c);
+      c = MADD(s2, LOADV(b[2] + j), c);
+      c = MADD(s3, LOADV(b[3] + j), c);
+      STOREV(g->c + j, c);
     }
     for (; j < g->n; j++)
       for (int q = 0; q < 4 && q < left; q++) g->c[j] += s[q] * b[q][j];
   }
 }
 
-// One row times a matrix whose columns are contiguous: four dot products at a time.
-static void NAME(row_by_columns)(const NAME(Gemm) *g) {
-  for (int j = 0; j < g->n; j += 4) {
-    int columns = g->n - j < 4 ? g->n - j : 4;
-    const REAL *b[4];
-    v128_t s[4];
-    for (int q = 0; q < 4; q++) {
-      b[q] = g->b + (j + (q < columns ? q : 0)) * g->b_column;
-      s[q] = ZEROV;
+static REAL NAME(across)(v128_t v) {
+  REAL lane[WIDTH], sum = 0;
+  STOREV(lane, v);
+  for (int i = 0; i < WIDTH; i++) sum += lane[i];
+  return sum;
+}
+
+// c(i.., j..) for `rows` rows of a and `across` columns of b: dot products along the contiguous depth
+// of both. Nothing is packed; multiply-adds bound it from three rows on.
+static inline __attribute__((always_inline)) void NAME(dots)(const NAME(Gemm) *g, int i, int j, int rows,
+                                                             int across) {
+  int count = NAME(least)(across, g->n - j), k = 0;
+  const REAL *a[4], *b[4];
+  v128_t s[4][4];
+  UNROLL_FULLY for (int q = 0; q < across; q++) b[q] = g->b + (j + (q < count ? q : 0)) * g->b_column;
+  UNROLL_FULLY for (int r = 0; r < rows; r++) {
+    a[r] = g->a + (i + r) * g->a_row;
+    UNROLL_FULLY for (int q = 0; q < across; q++) s[r][q] = ZEROV;
+  }
+  for (; k + WIDTH <= g->k; k += WIDTH) {
+    v128_t y[4];
+    UNROLL_FULLY for (int q = 0; q < across; q++) y[q] = LOADV(b[q] + k);
+    UNROLL_FULLY for (int r = 0; r < rows; r++) {
+      v128_t x = LOADV(a[r] + k);
+      UNROLL_FULLY for (int q = 0; q < across; q++) s[r][q] = MADD(x, y[q], s[r][q]);
     }
-    int k = 0;
-    for (; k + WIDTH <= g->k; k += WIDTH) {
-      v128_t x = wasm_v128_load(g->a + k);
-#pragma clang loop unroll(full)
-      for (int q = 0; q < 4; q++) s[q] = MADD(x, wasm_v128_load(b[q] + k), s[q]);
+  }
+  UNROLL_FULLY for (int r = 0; r < rows; r++)
+    UNROLL_FULLY for (int q = 0; q < across; q++) {
+      if (q >= count) continue;
+      REAL sum = NAME(across)(s[r][q]);
+      for (int d = k; d < g->k; d++) sum += a[r][d] * b[q][d];
+      g->c[(i + r) * g->c_row + (j + q) * g->c_column] = sum;
     }
-    for (int q = 0; q < columns; q++) {
-      REAL lane[WIDTH], sum = 0;
-      wasm_v128_store(lane, s[q]);
-      for (int i = 0; i < WIDTH; i++) sum += lane[i];
-      for (int i = k; i < g->k; i++) sum += g->a[i] * b[q][i];
-      g->c[j + q] = sum;
+}
+
+#define DOTS(rows, across) \
+  for (int q = 0; q < columns; q += across) NAME(dots)(g, i, j + q, rows, across)
+
+// Columns in blocks that stay in the L2 cache while all rows meet them.
+static void NAME(few_by_columns)(const NAME(Gemm) *g) {
+  int passes = NAME(blocks)(g->m, 4);
+  for (int j = 0; j < g->n; j += 48) {
+    int columns = NAME(least)(48, g->n - j);
+    for (int pass = 0, i = 0; pass < passes; pass++) {
+      int rows = (g->m - i) / (passes - pass);
+      switch (rows) {
+        case 1: DOTS(1, 4); break;
+        case 2: DOTS(2, 4); break;
+        case 3: DOTS(3, 3); break;
+        case 4: DOTS(4, 2); break;
+      }
+      i += rows;
     }
   }
 }
 
-static void NAME(product)(const NAME(Gemm) *g) {
-  int by_rows = g->b_column == 1, by_columns = g->b_row == 1 && g->a_step == 1;
-  if (g->m > 2 || !(by_rows || by_columns)) {
-    NAME(gemm)(g);
-    return;
+static void NAME(multiply_by)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int few) {
+  if (few == 2) NAME(few_by_columns)(g);
+  for (int i = 0; few == 1 && i < g->m; i++) {
+    NAME(Gemm) row = *g;
+    row.a += i * g->a_row, row.c += i * g->c_row;
+    NAME(row_by_rows)(&row);
   }
-  NAME(Gemm) row = *g;
-  for (int i = 0; i < g->m; i++) {
-    row.a = g->a + i * g->a_row;
-    row.c = g->c + i * g->c_row;
-    if (by_rows) NAME(row_by_rows)(&row);
-    else NAME(row_by_columns)(&row);
+  if (!few) NAME(gemm)(g, e);
+  else if (g->c_column == 1)
+    for (int i = 0; i < g->m; i++) NAME(finish)(e, g->c + i * g->c_row, g->n);
+  else
+    for (int j = 0; j < g->n; j++) NAME(finish)(e, g->c + j * g->c_column, g->m);
+}
+
+void NAME(product)(NAME(Gemm) g, const NAME(Epilogue) *e, int slice, int slices) {
+  int contiguous = g.a_step == 1 && g.b_row == 1, least = NAME(least)(g.m, g.n);
+  int swap = g.b_row == 1 && g.b_column != 1 && (g.a_step != 1 || g.n > g.m);
+  if (contiguous && least <= FEW_DOTS) swap = g.n < g.m;
+  if (swap)
+    g = (NAME(Gemm)){g.n, g.m, g.k, g.b, g.b_column, g.b_row, g.a, g.a_step, g.a_row, g.c, 1, g.c_row};
+  int few = contiguous && least <= FEW_DOTS ? 2 : g.m <= 2 && g.b_column == 1 && g.c_column == 1;
+  if (!g.k) few = 2;
+  if (g.m > g.n) {
+    int from = NAME(share)(g.m, MR, slice, slices);
+    g.m = NAME(share)(g.m, MR, slice + 1, slices) - from;
+    g.a += from * g.a_row, g.c += from * g.c_row;
+  } else {
+    int from = NAME(share)(g.n, NR, slice, slices);
+    g.n = NAME(share)(g.n, NR, slice + 1, slices) - from;
+    g.b += from * g.b_column, g.c += from * g.c_column;
   }
+  if (!g.k)
+    for (int i = 0; i < g.m; i++)
+      for (int j = 0; j < g.n; j++) g.c[i * g.c_row + j * g.c_column] = 0;
+  if (g.m && g.n) NAME(multiply_by)(&g, e, few);
 }
 
 KERNEL(NAME(matmul)) {
-  WHOLE_ONLY;
   int m = words[0], n = words[1], k = words[2], dims = words[9], batches = 1;
   const int32_t *batch = words + 10;
   for (int d = 0; d < dims; d++) batches *= batch[3 * d];
-  for (int at = 0; at < batches; at++) {
-    int a = words[3], b = words[6];
+  NAME(Epilogue) e = NAME(epilogue)(batch + 3 * dims, buffers, m, n);
+  int slices = batches < 4 * parts ? parts : 1;
+  int unit = NAME(share)(batches * slices, 1, part, parts);
+  for (; unit < NAME(share)(batches * slices, 1, part + 1, parts); unit++) {
+    int at = unit / slices, a = words[3], b = words[6];
     for (int d = dims - 1, rest = at; d >= 0; rest /= batch[3 * d], d--) {
       a += rest % batch[3 * d] * batch[3 * d + 1];
       b += rest % batch[3 * d] * batch[3 * d + 2];
     }
-    REAL *c = (REAL *)buffers[2] + at * m * n;
-    NAME(Gemm) g = {m, n, k, (const REAL *)buffers[0] + a, words[4], k, 0, words[5],
-                    NAME(pack_matrix), (const REAL *)buffers[1] + b, 0, words[7], words[8],
-                    c, n, n, 0};
-    if (k) NAME(product)(&g);
-    else __builtin_memset(c, 0, sizeof(REAL) * (unsigned)(m * n));
+    NAME(Gemm) g = {m, n, k, (const REAL *)buffers[0] + a, words[4], words[5],
+                    (const REAL *)buffers[1] + b, words[7], words[8], (REAL *)buffers[2] + at * m * n, n, 1};
+    NAME(product)(g, &e, unit % slices, slices);
   }
 }

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from machine import ROOT, Machine
 from tabgrad.backends.wasm import lower
 from tabgrad.dtypes import COMPUTE, DTYPES, bfloat16, bool_, float16, float32
-from tabgrad.ir import Fused, Instr, Structured
+from tabgrad.ir import Epilogue, Fused, Instr, Structured
 
 STORED = {d: np.uint16 if d is bfloat16 else np.dtype(d.numpy_name) for d in DTYPES}
 WIDE = {"f": np.float32, "d": np.float64, "i": np.int32, "l": np.int64, "b": np.int32}
@@ -485,17 +485,18 @@ def test_reduction_over_several_dimensions(machine, rng):
 # ---- structured kernels --------------------------------------------------------------------------
 
 
-def structured(machine, op, arg, *arrays):
+def structured(machine, op, arg, *arrays, epilogue=None):
     dtypes = tuple(DTYPE_OF[a.dtype] for a in arrays)
     sizes = tuple(a.size for a in arrays)
-    step = Structured(op, arg, tuple(range(len(arrays))), dtypes, sizes)
+    step = Structured(op, arg, tuple(range(len(arrays))), dtypes, sizes, epilogue)
     for launch in lower(step, None):
         machine.run(launch, list(arrays))
 
 
 @pytest.mark.parametrize("type_", ["f4", "f8"])
 @pytest.mark.parametrize("m, n, k", [(1, 1, 1), (1, 130, 77), (2, 9, 300), (5, 7, 3), (6, 8, 256),
-    (97, 131, 513), (64, 10, 50), (130, 1, 77), (200, 600, 40)])  # fmt: skip
+    (97, 131, 513), (64, 10, 50), (130, 1, 77), (200, 600, 40), (3, 45, 30), (4, 50, 401),
+    (8, 33, 9), (1, 5, 2), (3, 4, 0), (70, 9, 800), (11, 700, 390)])  # fmt: skip
 @pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
 def test_matmul(machine, rng, type_, m, n, k, layout):
     a, b = rng.standard_normal((m, k)).astype(type_), rng.standard_normal((k, n)).astype(type_)
@@ -508,6 +509,80 @@ def test_matmul(machine, rng, type_, m, n, k, layout):
     out = np.full((m, n), 9, type_)
     structured(machine, "matmul", ((), m, n, k, ((), 0, *sa), ((), 0, *sb)), a, b, out)
     np.testing.assert_allclose(out, expect, atol=(2e-6 if type_ == "f4" else 1e-14) * k**0.5 * 8)
+    bits = out.copy()
+    structured(Shares(machine, 5), "matmul", ((), m, n, k, ((), 0, *sa), ((), 0, *sb)), a, b, out)
+    np.testing.assert_array_equal(out, bits)
+
+
+class Shares:
+    """A machine that does its work in another number of shares."""
+
+    def __init__(self, machine, parts):
+        self.machine, self.parts = machine, parts
+
+    def run(self, *given):
+        before, self.machine.parts = self.machine.parts, self.parts
+        self.machine.run(*given)
+        self.machine.parts = before
+
+
+@pytest.mark.parametrize("strides", [(30, 3), (3, 12)])
+def test_matmul_of_a_matrix_without_a_contiguous_side(machine, rng, strides):
+    a, b = rng.standard_normal(400).astype("f4"), rng.standard_normal(400).astype("f4")
+    out = np.zeros((9, 9), "f4")
+    structured(machine, "matmul", ((), 9, 9, 10, ((), 2, *strides), ((), 5, *strides)), a, b, out)
+    view = np.lib.stride_tricks.as_strided
+    steps = [4 * s for s in strides]
+    expect = view(a[2:], (9, 10), steps) @ view(b[5:], (10, 9), steps)
+    np.testing.assert_allclose(out, expect, atol=1e-5)
+
+
+EPILOGUES = [
+    # bias, residual, low, high
+    (True, False, -math.inf, math.inf),
+    (False, True, -math.inf, math.inf),
+    (True, False, 0.0, math.inf),
+    (False, False, 0.0, 6.0),
+    (True, True, -0.25, 1.5),
+]
+
+
+def with_epilogue(machine, op, arg, a, b, y, case, axis, rng):
+    """Runs a step with bias and residual and compares with what they make of ``y``."""
+    bias, residual, low, high = case
+    shape = [1] * y.ndim
+    shape[axis] = y.shape[axis]
+    given, expect, numbers = [a, b], y.astype("f8"), [None, None]
+    for k, (wanted, size) in enumerate(((bias, shape), (residual, y.shape))):
+        if wanted:
+            numbers[k] = len(given)
+            given.append(rng.standard_normal(size).astype(a.dtype))
+            expect = expect + given[-1]
+    out = np.full(y.shape, 9, a.dtype)
+    structured(machine, op, arg, *given, out, epilogue=Epilogue(*numbers, low, high))
+    np.testing.assert_allclose(out, np.clip(expect, low, high), atol=3e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("type_", ["f4", "f8"])
+@pytest.mark.parametrize("case", EPILOGUES, ids=str)
+@pytest.mark.parametrize("m, n, k", [(1, 37, 20), (5, 9, 33), (40, 3, 20), (50, 70, 401), (9, 1, 5),
+    (64, 20, 8), (4, 3, 0)])  # fmt: skip
+@pytest.mark.parametrize("layout", ["nn", "nt", "tt"])
+def test_matmul_with_an_epilogue(machine, rng, type_, case, m, n, k, layout):
+    a, b = (
+        rng.standard_normal((3, m, k)).astype(type_),
+        rng.standard_normal((3, k, n)).astype(type_),
+    )
+    y = a @ b
+    if m * k:
+        a[1, 0, 0] = y[1, 0] = math.nan
+    sa, sb = (k, 1), (n, 1)
+    if layout[0] == "t":
+        a, sa = np.ascontiguousarray(a.swapaxes(1, 2)), (1, m)
+    if layout[1] == "t":
+        b, sb = np.ascontiguousarray(b.swapaxes(1, 2)), (1, k)
+    arg = ((3,), m, n, k, ((m * k,), 0, *sa), ((k * n,), 0, *sb))
+    with_epilogue(machine, "matmul", arg, a, b, y, case, 2, rng)
 
 
 def test_matmul_in_batches(machine, rng):
@@ -535,14 +610,31 @@ CONVS = [
     (2, 6, 9, 20, 6, 3, 3, (1, 1), (1, 1), (1, 1), 6),
     (2, 4, 11, 12, 8, 3, 3, (2, 2), (1, 1), (1, 1), 4),
     (1, 3, 20, 20, 4, 7, 7, (3, 3), (3, 3), (1, 1), 1),
+    (3, 5, 8, 9, 7, 1, 1, (2, 3), (0, 0), (1, 1), 1),  # inputs that no output meets
+    (1, 600, 3, 4, 2, 3, 3, (1, 1), (1, 1), (1, 1), 1),  # more taps than one tile walks
+    (1, 2, 3, 1200, 3, 2, 3, (1, 1), (0, 1), (1, 1), 1),  # several pieces of a row
+    (1, 2, 3, 1500, 3, 1, 3, (1, 2), (0, 1), (1, 2), 1),
+    (1, 2, 45, 40, 3, 40, 30, (1, 1), (2, 0), (1, 1), 1),  # by rows
+    (90, 2, 5, 7, 3, 3, 3, (1, 1), (1, 1), (1, 1), 1),
+    (2, 3, 13, 14, 3, 5, 5, (2, 2), (2, 2), (1, 1), 3),
+    (2, 3, 3, 5, 6, 3, 3, (1, 1), (1, 1), (1, 1), 3),
+    (2, 2, 30, 3, 2, 3, 3, (1, 1), (1, 1), (1, 1), 2),
+    (2, 4, 9, 12, 12, 2, 2, (2, 2), (0, 0), (1, 1), 1),
+    (1, 64, 260, 66, 2, 3, 3, (1, 1), (1, 1), (1, 1), 1),  # several pieces
+    (1, 3, 4, 4, 2, 3, 3, (1, 1), (40, 40), (30, 30), 1),  # taps far apart
 ]
+
+
+def shape_of(case):
+    n, c, h, w, o, kh, kw, (sh, sw), (ph, pw), (dh, dw), groups = case
+    oh, ow = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1, (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    return n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups
 
 
 @pytest.mark.parametrize("type_", ["f4", "f8"])
 @pytest.mark.parametrize("case", CONVS, ids=str)
 def test_convolution_and_its_gradients(machine, rng, type_, case):
-    n, c, h, w, o, kh, kw, (sh, sw), (ph, pw), (dh, dw), groups = case
-    oh, ow = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1, (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    arg = n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups = shape_of(case)
     x = rng.standard_normal((n, c, h, w))
     weight, g = rng.standard_normal((o, c // groups, kh, kw)), rng.standard_normal((n, o, oh, ow))
     y, gx, gw = (
@@ -562,13 +654,29 @@ def test_convolution_and_its_gradients(machine, rng, type_, case):
                     gx[at][:, :oh, :ow] += g[:, q] * weight[q, j, u, v]
                     gw[q, j, u, v] = (padded[at][:, :oh, :ow] * g[:, q]).sum()
     gx = gx[:, :, ph : ph + h, pw : pw + w]
-    arg = (n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups)
     x, weight, g = (a.astype(type_) for a in (x, weight, g))
     for op, a, b, expect in (("conv2d", x, weight, y), ("conv2d_input", g, weight, gx),
                              ("conv2d_weight", g, x, gw)):  # fmt: skip
         out = np.full(expect.shape, 9, type_)
         structured(machine, op, arg, a, b, out)
-        np.testing.assert_allclose(out, expect, atol=2e-4 if type_ == "f4" else 1e-11, err_msg=op)
+        large = max(1, np.abs(expect).max() / 100)  # sums of thousands of products
+        atol = (2e-4 if type_ == "f4" else 1e-11) * large
+        np.testing.assert_allclose(out, expect, atol=atol, err_msg=op)
+        bits = out.copy()
+        structured(Shares(machine, 5), op, arg, a, b, out)
+        np.testing.assert_array_equal(out, bits)
+
+
+@pytest.mark.parametrize("type_", ["f4", "f8"])
+@pytest.mark.parametrize("case", EPILOGUES, ids=str)
+@pytest.mark.parametrize("shape", CONVS[:7] + CONVS[11:13], ids=str)
+def test_convolution_with_an_epilogue(machine, rng, type_, case, shape):
+    arg = n, c, h, w, o, kh, kw, oh, ow, *_, groups = shape_of(shape)
+    x = rng.standard_normal((n, c, h, w)).astype(type_)
+    weight = rng.standard_normal((o, c // groups, kh, kw)).astype(type_)
+    y = np.zeros((n, o, oh, ow), type_)
+    structured(machine, "conv2d", arg, x, weight, y)
+    with_epilogue(machine, "conv2d", arg, x, weight, y, case, 1, rng)
 
 
 @pytest.mark.parametrize("op", ["sum", "prod", "max", "min"])

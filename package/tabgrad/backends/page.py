@@ -15,7 +15,7 @@ from ..dtypes import DType, bool_, float64, int8, int16, int64, uint8
 from ..errors import DeviceLostError
 from ..graph import Node, leaf
 from ..runtime import Buffer, Device, counters
-from ..schedule import Caps, Schedule
+from ..schedule import Schedule
 from ..tensor import Tensor
 
 # buffers that may wait for the next run before they are freed by a call of their own
@@ -287,7 +287,7 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]
     if kind == "wasm":
         from . import wasm
 
-        return Caps(), wasm.lower
+        return wasm.CAPS, wasm.lower
     from . import webgpu
     from .wgsl import Limits
 

@@ -7,17 +7,43 @@ call of the kernel of that name, whose head comment says what the words mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf, prod
+from struct import pack, unpack
 from typing import Any
 
 from ..ir import Fused, Launch, Structured
+from ..schedule import Caps
 from .wasm_fused import fused
 from .wasm_ops import FOLDS
 
-LARGEST_KERNEL = 1024  # twin in conv2d.c
+CAPS = Caps(epilogues=True)
+SHARE = 1_000_000  # floating-point operations, 20 to 40 microseconds: what is worth a thread
 
 
-def _launch(kernel: str, slots: tuple[int, ...], words: Iterable[int]) -> list[Launch]:
-    return [Launch(kernel, slots, tuple(words), (1, 1, 1), 0)]
+def _launch(
+    kernel: str, slots: tuple[int, ...], words: Iterable[int], shares: int = 1
+) -> list[Launch]:
+    return [Launch(kernel, slots, tuple(words), (shares, 1, 1), 0)]
+
+
+def _product(
+    step: Structured,
+    slots: tuple[int, ...],
+    words: Iterable[int],
+    flops: int,
+    bias: tuple[int, int],
+) -> list[Launch]:
+    """A kernel bound by multiply-adds; ``bias``: its steps per row and column of the result."""
+    out, e = step.operands[-1], step.epilogue
+    end: tuple[int, ...] = (0,)
+    slots = (*slots, out)
+    if e is not None:
+        given = [e.bias is not None, e.residual is not None, (e.low, e.high) != (-inf, inf)]
+        bits = sum(bit << k for k, bit in enumerate(given))
+        end = (bits, *unpack("<2i", pack("<2f", e.low, e.high)), *bias)
+        slots += tuple(out if k is None else step.operands[k] for k in e[:2])
+    kernel = f"{step.op}_{step.dtypes[0].compute}"
+    return _launch(kernel, slots, (*words, *end), max(1, min(64, flops // SHARE)))
 
 
 def _matmul(step: Structured) -> list[Launch]:
@@ -26,10 +52,12 @@ def _matmul(step: Structured) -> list[Launch]:
     dims = list(zip(batch, a_batch, b_batch, strict=True))
     while dims and dims[-1][1:] == (m * a[0], 0):  # one b for all: more rows
         m *= dims.pop()[0]
+    bias = (0, 1)
     if n == 1 and m > 1:  # a column: its transpose is the row times the other matrix
         first, second, m, n = second, first, n, m
         a, b, a_offset, b_offset = [b[1], b[0]], [a[1], a[0]], b_offset, a_offset
         dims = [(size, y, x) for size, x, y in dims]
+        bias = (0, 0)
     words = [
         m,
         n,
@@ -41,17 +69,18 @@ def _matmul(step: Structured) -> list[Launch]:
         len(dims),
         *(word for dim in dims for word in dim),
     ]
-    return _launch(f"matmul_{_letter(step)}", (first, second, step.operands[2]), words)
+    flops = 2 * m * n * k * prod(size for size, *_ in dims)
+    return _product(step, (first, second), words, flops, bias)
+
+
+def _conv(step: Structured) -> list[Launch]:
+    n, c, _, _, o, kh, kw, oh, ow, *_, groups = step.arg
+    flops = 2 * n * o * oh * ow * (c // groups) * kh * kw
+    return _product(step, step.operands[:2], step.arg, flops, (1, 0))
 
 
 def _letter(step: Structured) -> str:
     return step.dtypes[0].compute
-
-
-def _conv(step: Structured) -> list[Launch]:
-    if max(step.arg[5:7]) > LARGEST_KERNEL:
-        raise NotImplementedError(f"the wasm device convolves with up to {LARGEST_KERNEL} columns")
-    return _launch(f"{step.op}_{_letter(step)}", step.operands, step.arg)
 
 
 def _scan(step: Structured) -> list[Launch]:

@@ -1,0 +1,109 @@
+// depthwise: each output channel is a filter of one channel of the image.
+//
+// Four runs of two vectors of outputs at a time, taps outside: 8 multiply-adds on 8 loads and a
+// splat, from a padded copy of the channel (image.h). Bound by loads from the L1 cache: with 3 × 3 taps
+// half of the multiply-adds' limit.
+#include "image.h"
+
+static void NAME(filter)(const int *from, const REAL *w, int taps, REAL *const *to) {
+  const REAL *x[4];
+  v128_t s[8];
+  UNROLL_FULLY for (int q = 0; q < 4; q++) {
+    x[q] = (const REAL *)room_b + from[q];
+    s[2 * q] = s[2 * q + 1] = ZEROV;
+  }
+  for (int t = 0; t < taps; t++) {
+    int at = offsets[t];
+    v128_t weight = SPLAT(w + t);
+    UNROLL_FULLY for (int q = 0; q < 4; q++) {
+      s[2 * q] = MADD(weight, LOADV(x[q] + at), s[2 * q]);
+      s[2 * q + 1] = MADD(weight, LOADV(x[q] + at + WIDTH), s[2 * q + 1]);
+      KEEP_ORDER(s[2 * q], s[2 * q + 1]);
+    }
+  }
+  UNROLL_FULLY for (int q = 0; q < 4; q++) {
+    STOREV(to[q], s[2 * q]);
+    STOREV(to[q] + WIDTH, s[2 * q + 1]);
+  }
+}
+
+// All runs of a piece for one output channel; c: its first element.
+static void NAME(filter_piece)(const REAL *w, int taps, REAL *c, int step) {
+  REAL apart[4][NR];
+  for (int k = 0; k < strips.n; k += 4) {
+    REAL *to[4];
+    int from[4], some = 0;
+    UNROLL_FULLY for (int q = 0; q < 4; q++) {
+      int at = NAME(least)(k + q, strips.n - 1);
+      from[q] = strips.from[at], to[q] = c + strips.to[at];
+      some |= step != 1 || strips.count[at] < NR;
+    }
+    if (!some) {
+      NAME(filter)(from, w, taps, to);
+      continue;
+    }
+    REAL *const copies[4] = {apart[0], apart[1], apart[2], apart[3]};
+    NAME(filter)(from, w, taps, copies);
+    for (int q = 0; q < 4 && k + q < strips.n; q++)
+      for (int i = 0; i < strips.count[k + q]; i++) to[q][i * step] = apart[q][i];
+  }
+}
+
+// 3 × 3 taps in steps of one: four rows of outputs at a time share their lines, the weights stay in
+// registers; 36 multiply-adds on 18 loads. Blocks at the end overlap the ones before.
+static void NAME(filter_3x3)(const NAME(Field) *f, const Piece *p, const REAL *w, REAL *c, int row,
+                             const REAL *x0) {
+  v128_t weight[9];
+  UNROLL_FULLY for (int k = 0; k < 9; k++) weight[k] = SPLAT(w + k);
+  for (int block = 0; block < p->rows; block += 4) {
+    int y = NAME(least)(block, p->rows - 4);
+    const REAL *line = x0 + y * f->pitch;
+    REAL *to = c + (p->y + y) * row + p->x;
+    for (int at = 0; at < p->columns; at += WIDTH) {
+      int x = NAME(least)(at, p->columns - WIDTH);
+      v128_t s[4] = {ZEROV, ZEROV, ZEROV, ZEROV};
+      const REAL *from = line + x;
+      UNROLL_FULLY for (int r = 0; r < 6; r++, from += f->pitch)
+        UNROLL_FULLY for (int k = 0; k < 3; k++) {
+          v128_t v = LOADV(from + k);
+          UNROLL_FULLY for (int q = 0; q < 4; q++)
+            if (r >= q && r < q + 3) s[q] = MADD(weight[(r - q) * 3 + k], v, s[q]);
+          KEEP_ORDER(s[0], s[1]);
+          KEEP_ORDER(s[2], s[3]);
+        }
+      UNROLL_FULLY for (int q = 0; q < 4; q++) STOREV(to + q * row + x, s[q]);
+    }
+  }
+}
+
+static int NAME(is_3x3)(const NAME(Field) *f, const NAME(Target) *t) {
+  int small = f->taps == 9 && f->sh == 1 && f->sw == 1 && t->column == 1 && f->columns >= WIDTH;
+  for (int k = 0; k < 9 && small; k++) small = f->down[k] < 3 && f->right[k] < 3;
+  return small;
+}
+
+void NAME(depthwise)(NAME(Field) *f, const REAL *w, int area, const int *tap, int per,
+                     const NAME(Target) *t, const NAME(Epilogue) *e, int part, int parts) {
+  REAL weights[TAPS];
+  int channels = f->channels, units = f->count * channels, last = -1;
+  int end = NAME(share)(units, 1, part + 1, parts);
+  for (int k = 0; k < f->taps; k++) offsets[k] = NAME(distance)(f, 0, k);
+  for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {
+    Piece p = NAME(piece)(f, unit / channels);
+    int c = unit % channels;
+    if (last != unit / channels) NAME(runs)(f, &p, t, 1, NR, 1);
+    last = unit / channels;
+    NAME(fill)(f, &p, c, 1);
+    for (int o = c * per; o < c * per + per; o++) {
+      int dense = p.rows >= 4 && p.columns >= WIDTH && NAME(is_3x3)(f, t);
+      for (int k = 0; k < f->taps; k++)
+        weights[dense ? f->down[k] * 3 + f->right[k] : k] = w[o * area + tap[k]];
+      REAL *out = t->c + o * t->channel;
+      for (int i = 0; i < p.n && dense; i++)
+        NAME(filter_3x3)(f, &p, weights, out + (p.image + i) * t->image, t->row,
+                         (const REAL *)room_b + i * f->lines * f->pitch);
+      if (!dense) NAME(filter_piece)(weights, f->taps, out, t->column);
+      NAME(finish_piece)(e, t, &p, f->ow, o, o + 1);
+    }
+  }
+}
