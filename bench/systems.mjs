@@ -17,15 +17,16 @@ const webgpu = { device: "webgpu" };
 
 /** @type {System[]} */
 export const systems = [
-  { id: "tabgrad-wasm", module: "tabgrad", cfg: { device: "wasm" }, ours: true, ...wasm(1) },
+  ...[1, 2].flatMap((threads) => {
+    const id = threads === 1 ? "tabgrad-wasm" : `tabgrad-wasm-${threads}`;
+    const cfg = { device: "wasm", env: { TABGRAD_THREADS: `${threads}` } };
+    const rest = { module: "tabgrad", ours: true, ...wasm(threads) };
+    return [
+      { id, cfg, ...rest },
+      { id: `${id}-compiled`, cfg: { ...cfg, compile: true }, ...rest },
+    ];
+  }),
   { id: "tabgrad-webgpu", module: "tabgrad", cfg: { device: "webgpu" }, ours: true, ...webgpu },
-  {
-    id: "tabgrad-wasm-compiled",
-    module: "tabgrad",
-    cfg: { device: "wasm", compile: true },
-    ours: true,
-    ...wasm(1),
-  },
   {
     id: "tabgrad-webgpu-compiled",
     module: "tabgrad",

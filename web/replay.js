@@ -1,6 +1,6 @@
 // Walks the words of `load` and `run`: the only reader of the format, the same for every device.
 
-import { ALLOC, COPY, FREE, RUN, VERSION, named } from "./format.js";
+import { ALLOC, COPY, FREE, RUN, VERSION } from "./format.js";
 
 /**
  * What a device file provides. A buffer and a kernel are whatever the device likes.
@@ -10,8 +10,9 @@ import { ALLOC, COPY, FREE, RUN, VERSION, named } from "./format.js";
  * @property {(buffer: any, data: Uint8Array, dtype: number, start: number) => void} write host bytes from element `start` on
  * @property {(buffer: any, dtype: number, offset: number, nbytes: number) => any} read a Uint8Array of host bytes and the status word; may be a promise
  * @property {(text: string) => any} compile
- * @property {(command: Command, slots: any[], plan: Plan) => void} dispatch
- * @property {(source: any, target: any, bytes: number) => void} copy
+ * @property {(command: Command, slots: any[], plan: Plan) => void} [dispatch]
+ * @property {(source: any, target: any, bytes: number) => void} [copy]
+ * @property {(plan: Plan) => void} [walk] all commands of a plan, for a device that does them its own way instead of by `dispatch` and `copy`
  * @property {(source: any, target: any, offset: number, bytes: number) => void} window bytes from `offset` on
  * @property {(plan: Plan, cells: Int32Array) => void} begin a run starts; `cells` are its scalars
  * @property {(plan: Plan) => void} submit a run ends
@@ -120,7 +121,8 @@ export function run(plan, words, buffers, device) {
   }
   try {
     device.begin(plan, words.subarray(at));
-    walk(plan, device);
+    if (device.walk) device.walk(plan);
+    else walk(plan, device);
     device.submit(plan);
   } catch (error) {
     // Python counts a failed run as not done: nothing of it may stay allocated.
@@ -138,31 +140,22 @@ export function run(plan, words, buffers, device) {
  */
 function walk(plan, device) {
   const { commands, slots, bytes } = plan;
-  let i = 0;
-  try {
-    for (; i < commands.length; i++) {
-      const command = commands[i];
-      const first = command.slots[0];
-      switch (command.op) {
-        case RUN:
-          device.dispatch(command, slots, plan);
-          break;
-        case COPY:
-          device.copy(slots[first], slots[command.slots[1]], command.bytes);
-          break;
-        case ALLOC:
-          slots[first] = device.alloc(bytes[first]);
-          break;
-        case FREE:
-          device.free(slots[first]);
-          slots[first] = null;
-      }
+  for (const command of commands) {
+    const first = command.slots[0];
+    switch (command.op) {
+      case RUN:
+        device.dispatch?.(command, slots, plan);
+        break;
+      case COPY:
+        device.copy?.(slots[first], slots[command.slots[1]], command.bytes);
+        break;
+      case ALLOC:
+        slots[first] = device.alloc(bytes[first]);
+        break;
+      case FREE:
+        device.free(slots[first]);
+        slots[first] = null;
     }
-  } catch (error) {
-    const name = commands[i].kernel?.name;
-    if (name && error instanceof WebAssembly.RuntimeError)
-      throw named("KernelError", `the kernel ${name} failed: ${error.message}`);
-    throw error;
   }
 }
 

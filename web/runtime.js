@@ -6,7 +6,7 @@ import { open as openWasm } from "./devices/wasm.js";
 import { open as openWebgpu } from "./devices/webgpu.js";
 import { fetchBytes, stream } from "./stream.js";
 
-export { hasRelaxed } from "./devices/wasm.js";
+export { canShare, hasRelaxed } from "./devices/wasm.js";
 export { fetchBytes };
 
 /**
@@ -175,7 +175,9 @@ export function doors(device) {
   const stats = () => ({ ...device.counts(), ...counts, buffers: buffers.size, plans: plans.size });
   const { kind, info, pending, caughtUp, profile, timings, close } = device;
   const idle = () => caughtUp(0);
-  const more = { kind, info, pending, caughtUp, idle, profile, timings, close, stats };
+  /** @param {number} count */
+  const setThreads = (count) => device.setThreads?.(count) ?? 1;
+  const more = { kind, info, pending, caughtUp, idle, profile, timings, close, stats, setThreads };
   return { load, unload, run, alloc, write, window, read, free, call, streamInto, ...more };
 }
 

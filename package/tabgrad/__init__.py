@@ -47,10 +47,12 @@ from .random import *
 from .runtime import (
     device,
     get_default_device,
+    get_num_threads,
     init,
     max_memory_allocated,
     memory_allocated,
     set_default_device,
+    set_num_threads,
 )
 from .tensor import Size, Tensor
 

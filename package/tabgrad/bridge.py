@@ -6,6 +6,7 @@ doors of docs/architecture.md, the functions around it bring the JavaScript and 
 
 from __future__ import annotations
 
+import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable
@@ -252,6 +253,10 @@ class Handle:
         found = await _awaited(self._doors.timings())
         return [(name, ms) for name, ms in found.to_py()]
 
+    def set_threads(self, count: int) -> int:
+        """How many threads a run may take, 0: as many as are of use; what it will be."""
+        return int(self._doors.setThreads(count))
+
     def close(self) -> None:
         """Gives the device up."""
         self._doors.close()
@@ -260,10 +265,14 @@ class Handle:
 def open_wasm() -> Handle:
     """Opens the WASM kernels, at once."""
     runtime = module()
+    threads = int(os.environ.get("TABGRAD_THREADS") or 0)
     build = "relaxed" if runtime.hasRelaxed() else "simd"
-    code = to_js(assets.read_bytes("_wasm", f"{build}.wasm"))
+    if threads != 1 and runtime.canShare():
+        build += "-threads"
+    options = {"wasm": to_js(assets.read_bytes("_wasm", f"{build}.wasm")), "build": build}
+    options["threads"] = threads
     try:
-        gate = runtime.openCpu(to_js({"wasm": code, "build": build}, dict_converter=_record()))
+        gate = runtime.openCpu(to_js(options, dict_converter=_record()))
     except JsException as error:
         raise translated(error) from None
     return Handle(gate)

@@ -95,6 +95,7 @@ class Device:
     """An executor with its pending values and its plans. Subclassed by the kinds below."""
 
     caps = Caps()
+    threads = 1
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -148,6 +149,9 @@ class Device:
     def lose(self) -> None:
         """Takes the device away, as a driver reset would: for tests."""
         raise RuntimeError(f"only a webgpu device can be lost, the default device is {self}")
+
+    def set_threads(self, count: int) -> None:
+        """How many threads it may use, if it has any."""
 
     def timings(self) -> list[tuple[str, float]]:
         """Kernel and milliseconds of the dispatches since the last call, where it can be told."""
@@ -437,6 +441,25 @@ def transfer(node: Node, source: Device, target: Device) -> Node:
     target.check_dtype(node.dtype)
     data = read(node, source)
     return leaf(target.upload(data, node.dtype, numel(node.shape)), node.shape, node.dtype)
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads the wasm kernels may use, as ``torch.set_num_threads``.
+
+    More than one are there where memory may be shared: in a page that is cross-origin isolated, or
+    in Node. Results are the same for every number.
+    """
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"set_num_threads expects an int, but got {type(count).__name__}")
+    if count < 1:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    if IN_PAGE:
+        resolve("wasm").set_threads(count)
+
+
+def get_num_threads() -> int:
+    """How many threads the wasm kernels may use; 1 on desktop, where numpy decides."""
+    return resolve("wasm").threads if IN_PAGE else 1
 
 
 def memory_allocated(spec: Any = None) -> int:

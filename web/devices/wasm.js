@@ -1,14 +1,20 @@
 // The WASM device: kernels are exports of one module, buffers are addresses in its memory.
 //
-// An export is `void k(words, buffers, scalars, part, parts)` (docs/architecture.md). The words of a plan and room for its buffer
-// addresses and scalars are placed in memory once, so that a dispatch writes a few addresses and calls.
+// An export is `void k(words, buffers, scalars, part, parts)` (docs/architecture.md). The words of a plan, its list of launches and room for
+// buffer addresses and scalars are placed in memory once; a run writes the addresses and makes one call (wasm_kernels/run.c).
 
 import { HOST_BYTES, named, readable } from "../format.js";
+import { ALLOC, COPY, FREE } from "../format.js";
 import { heap, roundUp } from "./heap.js";
+import { canShare, startWorker, usualThreads } from "./workers.js";
+
+export { canShare } from "./workers.js";
 
 const PAGE = 65536;
 const FIRST_PAGES = 256;
-const MOST_PAGES = 65536;
+const MOST_PAGES = 65535;
+const STACK = 1 << 18; // bytes, of a worker
+const LAUNCH = 4; // words of one in the list: kernel, words, buffers, shares
 
 // (func (result v128) …) with one f32x4.relaxed_madd: valid where the engine has relaxed SIMD
 const RELAXED_PROBE = new Uint8Array([
@@ -21,16 +27,24 @@ export const hasRelaxed = () => WebAssembly.validate(RELAXED_PROBE);
 /** @typedef {{ address: number, bytes: number }} Buffer */
 
 /**
- * @param {{ wasm: BufferSource | WebAssembly.Module, build?: string }} options the module's bytes, and what to call it in `info`
+ * @param {{ wasm: BufferSource | WebAssembly.Module, build?: string, threads?: number }} options the module's bytes, what to call it in `info`,
+ *   and how many threads it may use (0: as many as are of use); more than one needs a build for a shared memory
  */
-export function open({ wasm, build = "" }) {
-  const memory = newMemory();
+export function open({ wasm, build = "", threads = 0 }) {
   const module = wasm instanceof WebAssembly.Module ? wasm : new WebAssembly.Module(wasm);
+  const shared = WebAssembly.Module.exports(module).some(({ name }) => name === "work");
+  const memory = newMemory(shared);
   const exports = /** @type {Record<string, any>} */ (
     new WebAssembly.Instance(module, { env: { memory } }).exports
   );
   exports._initialize?.();
+  const kernels = Object.keys(exports).filter((name) => typeof exports[name] === "function");
+  kernels.sort();
+  const table = exports.__indirect_function_table;
+  const first = table.grow(kernels.length);
+  kernels.forEach((name, k) => table.set(first + k, exports[name]));
   const status = addressOf(exports.status) >>> 2;
+  const running = addressOf(exports.running) >>> 2;
   let u8 = new Uint8Array(memory.buffer);
   let i32 = new Int32Array(memory.buffer);
   let timing = false;
@@ -93,27 +107,84 @@ export function open({ wasm, build = "" }) {
     return { data: u8.subarray(start, start + nbytes), status: code };
   }
 
-  /** @param {string} name */
-  function compile(name) {
-    const kernel = exports[name];
-    if (typeof kernel !== "function")
-      throw named("KernelError", `the wasm module has no kernel ${name}`);
-    return { name, run: kernel };
+  // ---- threads: wanted, started, and those that have come up (a word in memory that they count)
+
+  let wanted = shared ? threads || usualThreads() : 1;
+  /** @type {{ stop: () => void }[]} */
+  const workers = [];
+  const ready = shared ? space.alloc(64) >>> 2 : 0;
+  if (shared) i32[ready] = 0;
+
+  /** @param {number} count 1: none but the caller's; 0: as many as are of use */
+  function setThreads(count) {
+    wanted = shared ? count || usualThreads() : 1;
+    return wanted;
   }
 
-  /** @param {import("../replay.js").Plan} plan */
-  function prepare(plan) {
-    const words = plan.commands.reduce((n, c) => n + c.words.length + c.slots.length, 0);
-    const cells = roundUp(words, 2);
-    const bytes = (cells + 2 * plan.scalars) * 4;
-    const block = alloc(bytes);
-    let at = block.address >>> 2;
-    for (const command of plan.commands) {
-      command.own = { words: at, buffers: at + command.words.length };
-      i32.set(command.words, at);
-      at += command.words.length + command.slots.length;
+  function startWorkers() {
+    while (workers.length < wanted - 1) {
+      const { value: bytes } = exports.__tls_size;
+      const stack = space.alloc(STACK + bytes) + STACK;
+      const worker = startWorker({
+        ...{ module, memory, kernels, stack, tls: stack },
+        ...{ count: ready * 4, failed: addressOf(exports.failed) },
+      });
+      if (!worker) {
+        wanted = workers.length + 1;
+        return;
+      }
+      workers.push(worker);
     }
-    plan.own = { block, cells: (block.address >>> 2) + cells };
+  }
+
+  /** How many threads a run takes. @param {boolean} divided */
+  function takes(divided) {
+    if (!divided || wanted < 2) return 1;
+    if (workers.length < wanted - 1) startWorkers();
+    return Math.min(wanted, 1 + Atomics.load(i32, ready));
+  }
+
+  /** @param {string} name */
+  function compile(name) {
+    const at = kernels.indexOf(name);
+    if (at < 0) throw named("KernelError", `the wasm module has no kernel ${name}`);
+    return { name, at: first + at };
+  }
+
+  /** A COPY is a launch like the others. @param {import("../replay.js").Command} command */
+  const copying = (command) => ({
+    ...command,
+    kernel: compile("copy"),
+    words: Int32Array.of(command.bytes),
+  });
+
+  /**
+   * A plan's launches, and where in memory their words, addresses, list and scalars lie.
+   * @param {import("../replay.js").Plan} plan
+   */
+  function prepare(plan) {
+    const launches = plan.commands
+      .filter(({ op }) => op !== ALLOC && op !== FREE)
+      .map((command) => (command.op === COPY ? copying(command) : command));
+    const words = launches.reduce((n, c) => n + c.words.length + c.slots.length, 0);
+    const list = roundUp(words, 2);
+    const cells = list + LAUNCH * launches.length;
+    const block = alloc(4 * (cells + 2 * plan.scalars));
+    const base = block.address >>> 2;
+    let at = base;
+    launches.forEach(({ kernel, words: own, slots, grid }, k) => {
+      i32.set(own, at);
+      const buffers = at + own.length;
+      i32.set([kernel.at, at * 4, buffers * 4, grid[0]], base + list + LAUNCH * k);
+      at = buffers + slots.length;
+    });
+    plan.own = {
+      block,
+      list: base + list,
+      cells: base + cells,
+      names: launches.map(({ kernel }) => kernel.name),
+      divided: launches.some(({ grid }) => grid[0] > 1),
+    };
   }
 
   /** @param {import("../replay.js").Plan} plan */
@@ -121,42 +192,65 @@ export function open({ wasm, build = "" }) {
 
   /**
    * @param {import("../replay.js").Plan} plan
-   * @param {Int32Array} cells
+   * @param {Int32Array} numbers
    */
-  function begin(plan, cells) {
-    if (plan.scalars) i32.set(cells, plan.own.cells);
+  function begin(plan, numbers) {
+    if (plan.scalars) i32.set(numbers, plan.own.cells);
   }
 
   /**
-   * @param {import("../replay.js").Command} command
-   * @param {Buffer[]} slots
+   * Memory for results and temporaries, in the order of the commands, then all launches in one call.
    * @param {import("../replay.js").Plan} plan
    */
-  function dispatch(command, slots, plan) {
-    const { words, buffers } = command.own;
-    const mine = command.slots;
-    for (let k = 0; k < mine.length; k++) i32[buffers + k] = slots[mine[k]].address;
-    if (timing) timed(command.kernel, words * 4, buffers * 4, plan.own.cells * 4, 0, 1);
-    else command.kernel.run(words * 4, buffers * 4, plan.own.cells * 4, 0, 1);
+  function walk(plan) {
+    const { commands, slots, bytes } = plan;
+    let launch = plan.own.list;
+    for (const { op, slots: mine } of commands) {
+      if (op === ALLOC) slots[mine[0]] = alloc(bytes[mine[0]]);
+      else if (op === FREE) {
+        free(slots[mine[0]]);
+        slots[mine[0]] = null;
+      } else {
+        const buffers = i32[launch + 2] >>> 2;
+        for (let k = 0; k < mine.length; k++) i32[buffers + k] = slots[mine[k]].address;
+        launch += LAUNCH;
+      }
+    }
+    const { list, names, cells, divided } = plan.own;
+    if (timing)
+      names.forEach((/** @type {string} */ name, /** @type {number} */ k) =>
+        timed(name, list + LAUNCH * k, cells, divided),
+      );
+    else runList(list, names, cells, takes(divided));
   }
 
   /**
-   * @param {{ name: string, run: Function }} kernel
-   * @param {number[]} addresses
+   * @param {number} list
+   * @param {string[]} names
+   * @param {number} cells
+   * @param {number} count of threads
    */
-  function timed(kernel, ...addresses) {
+  function runList(list, names, cells, count) {
+    try {
+      if (exports.run(list * 4, names.length, cells * 4, count)) return;
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+      throw named("KernelError", `the kernel ${names[i32[running]]} failed: ${error.message}`);
+    }
+    wanted = 1;
+    throw named("KernelError", `the kernel ${names[i32[running]]} failed on a thread`);
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} list
+   * @param {number} cells
+   * @param {boolean} divided
+   */
+  function timed(name, list, cells, divided) {
     const start = performance.now();
-    kernel.run(...addresses);
-    times.push([kernel.name, performance.now() - start]);
-  }
-
-  /**
-   * @param {Buffer} source
-   * @param {Buffer} target
-   * @param {number} bytes
-   */
-  function copy(source, target, bytes) {
-    u8.copyWithin(target.address, source.address, source.address + bytes);
+    runList(list, [name], cells, takes(divided));
+    times.push([name, performance.now() - start]);
   }
 
   /**
@@ -177,12 +271,13 @@ export function open({ wasm, build = "" }) {
    */
   function call(name, values) {
     const plain = values.map((v) => (typeof v === "object" ? v.address : v));
-    return compile(name).run(...plain);
+    if (!kernels.includes(name)) throw named("KernelError", `the wasm module has no ${name}`);
+    return exports[name](...plain);
   }
 
   return {
     kind: "wasm",
-    info: { kind: "wasm", build, software: true },
+    info: { kind: "wasm", build, software: true, threads: wanted },
     alloc,
     free,
     /** @type {(nbytes: number, dtype: number) => number} */
@@ -193,8 +288,8 @@ export function open({ wasm, build = "" }) {
     prepare,
     forget,
     begin,
-    dispatch,
-    copy,
+    walk,
+    setThreads,
     window,
     submit: () => {},
     call,
@@ -205,20 +300,20 @@ export function open({ wasm, build = "" }) {
     /** @param {boolean} on */
     profile: (on) => (timing = on),
     timings: async () => times.splice(0),
-    close: () => {},
+    close: () => workers.splice(0).forEach((worker) => worker.stop()),
   };
 }
 
 /** A memory that may grow as far as the engine lets it be declared. */
-function newMemory() {
-  for (const maximum of [MOST_PAGES, MOST_PAGES / 2, MOST_PAGES / 4]) {
+function newMemory(/** @type {boolean} */ shared) {
+  for (const maximum of [MOST_PAGES, MOST_PAGES >> 1, MOST_PAGES >> 2]) {
     try {
-      return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum });
+      return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared });
     } catch {
       // a phone: declare less
     }
   }
-  return new WebAssembly.Memory({ initial: FIRST_PAGES });
+  return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: MOST_PAGES >> 3, shared });
 }
 
 /** @param {WebAssembly.Global | (() => number)} exported a global with an address, or a function that returns one */

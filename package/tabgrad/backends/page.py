@@ -116,6 +116,10 @@ class PageDevice(Device):
         self.last_plan = 0
         self.caps, self.lower = _rules(kind, handle)
         self.copies = _Copies() if kind == "webgpu" else None
+        self.threads = int(handle.info.get("threads", 1))
+
+    def set_threads(self, count: int) -> None:
+        self.threads = self.handle.set_threads(count)
 
     def lose(self) -> None:
         if self.copies is None:
