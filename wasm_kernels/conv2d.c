@@ -14,12 +14,6 @@
 // depthwise.c. Shares are of groups, or of pieces of the image, or of output channels.
 #include "image.h"
 
-// The kernel as a matrix: (row, channel, tap) at row * row_step + channel * step + tap[t].
-typedef struct {
-  const REAL *a;
-  int rows, row_step, step, *tap;
-} NAME(Taps);
-
 // ---- tiles of rows × outputs --------------------------------------------------------------------
 
 static void NAME(point_rows)(NAME(Tile) *t, const NAME(Taps) *w, int taps, int i, int rows, int c) {
@@ -54,7 +48,7 @@ static void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, cons
                                  const Piece *p, int from, int end) {
   for (int c = 0; c < f->channels; c += f->depth) {
     int depth = NAME(least)(f->depth, f->channels - c), panels = NAME(blocks)(end - from, MR);
-    NAME(fill)(f, p, c, depth);
+    NAME(fill)(f, p, c, depth, (REAL *)room_b);
     NAME(runs)(f, p, to, depth, WIDTH, 0);
     for (int k = 0; k < depth; k++)
       for (int t = 0; t < f->taps; t++) offsets[k * f->taps + t] = NAME(distance)(f, k, t);
@@ -68,9 +62,13 @@ static void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, cons
   }
 }
 
-static void NAME(convolve)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *t,
-                           const NAME(Epilogue) *e, int part, int parts) {
-  int slices = f->count < 4 * parts ? parts : 1, units = f->count * slices;
+// `whole` is the field before it was cut.
+static void NAME(convolve)(const NAME(Field) *f, const NAME(Field) *whole, const NAME(Taps) *w,
+                           const NAME(Target) *t, const NAME(Epilogue) *e, int part, int parts) {
+#ifndef DOUBLE
+  if (winograd(whole, w, t, e, part, parts)) return;
+#endif
+  int slices = NAME(slices)(f->count, parts), units = f->count * slices;
   int end = NAME(share)(units, 1, part + 1, parts);
   for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {
     Piece p = NAME(piece)(f, unit / slices);
@@ -174,7 +172,7 @@ KERNEL(NAME(conv2d)) {
     }
     return;
   }
-  NAME(Field) f = NAME(field)(c, x);
+  NAME(Field) f = NAME(field)(c, x), whole = f;
   if (area > TAPS || !NAME(plan)(&f, 512, 1 << 30)) {
     NAME(all_by_rows)(c, x, w, out, 0, part, parts);
     int from = NAME(share)(c->n * c->groups, 1, part, parts) * outs;
@@ -189,8 +187,8 @@ KERNEL(NAME(conv2d)) {
   }
   EACH_GROUP(c->groups) {
     NAME(Taps) taps = {w + at * outs * in * area, outs, in * area, area, tap};
-    f.x = x + at * in * f.plane, target.c = out + at * outs * over;
-    NAME(convolve)(&f, &taps, &target, &e, share, shares);
+    f.x = whole.x = x + at * in * f.plane, target.c = out + at * outs * over;
+    NAME(convolve)(&f, &whole, &taps, &target, &e, share, shares);
   }
 }
 
@@ -222,6 +220,7 @@ static int NAME(input_phase)(const Conv *c, const REAL *y, const REAL *w, REAL *
         target.c[at * plane + q / f.ow * target.row + q % f.ow * target.column] = 0;
     return 1;
   }
+  NAME(Field) whole = f;
   if (!NAME(plan)(&f, 512, 1 << 30)) return 0;
   if (in == 1 && outs == 1) {
     f.channels = c->o;
@@ -230,10 +229,9 @@ static int NAME(input_phase)(const Conv *c, const REAL *y, const REAL *w, REAL *
   }
   EACH_GROUP(c->groups) {
     NAME(Taps) taps = {w + at * outs * in * area, in, area, in * area, tap};
-    NAME(Field) own = f;
     NAME(Target) to = target;
-    own.x += at * outs * over, to.c += at * in * plane;
-    NAME(convolve)(&own, &taps, &to, &none, share, shares);
+    f.x = whole.x = y + at * outs * over, to.c += at * in * plane;
+    NAME(convolve)(&f, &whole, &taps, &to, &none, share, shares);
   }
   return 1;
 }
@@ -284,7 +282,7 @@ static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL
     Piece p = NAME(piece)(f, k);
     for (int at = from; at < end; at += f->depth) {
       int depth = NAME(least)(f->depth, end - at);
-      NAME(fill)(f, &p, at, depth);
+      NAME(fill)(f, &p, at, depth, (REAL *)room_b);
       for (int run = 1; run < p.n * p.rows; run++)
         strips.from[run - 1] = f->sh * f->pitch - p.columns + (run % p.rows ? 0 : (depth * f->lines - p.rows * f->sh) * f->pitch);
       for (int d = 0; d < p.columns; d++) offsets[d] = d * NR;

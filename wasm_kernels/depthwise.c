@@ -93,7 +93,7 @@ void NAME(depthwise)(NAME(Field) *f, const REAL *w, int area, const int *tap, in
     int c = unit % channels;
     if (last != unit / channels) NAME(runs)(f, &p, t, 1, NR, 1);
     last = unit / channels;
-    NAME(fill)(f, &p, c, 1);
+    NAME(fill)(f, &p, c, 1, (REAL *)room_b);
     for (int o = c * per; o < c * per + per; o++) {
       int dense = p.rows >= 4 && p.columns >= WIDTH && NAME(is_3x3)(f, t);
       for (int k = 0; k < f->taps; k++)

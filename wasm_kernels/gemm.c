@@ -113,20 +113,6 @@ void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
 
 // ---- packing ------------------------------------------------------------------------------------
 
-// Four vectors as the columns of the four that come (two of doubles).
-static inline void NAME(turn)(v128_t *v) {
-#ifdef DOUBLE
-  v128_t x = v[0];
-  v[0] = wasm_i64x2_shuffle(x, v[1], 0, 2);
-  v[1] = wasm_i64x2_shuffle(x, v[1], 1, 3);
-#else
-  v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
-  v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
-  v[0] = wasm_i64x2_shuffle(a, c, 0, 2), v[1] = wasm_i64x2_shuffle(a, c, 1, 3);
-  v[2] = wasm_i64x2_shuffle(b, d, 0, 2), v[3] = wasm_i64x2_shuffle(b, d, 1, 3);
-#endif
-}
-
 void NAME(transpose)(REAL *to, int to_row, const REAL *from, int column, int rows, int columns) {
   int i = 0;
   for (; i + WIDTH <= rows; i += WIDTH) {

@@ -34,6 +34,20 @@
 #define LOADV wasm_v128_load
 #define STOREV wasm_v128_store
 
+// Four vectors as the columns of the four that come (two of doubles).
+static inline void NAME(turn)(v128_t *v) {
+#ifdef DOUBLE
+  v128_t x = v[0];
+  v[0] = wasm_i64x2_shuffle(x, v[1], 0, 2);
+  v[1] = wasm_i64x2_shuffle(x, v[1], 1, 3);
+#else
+  v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
+  v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
+  v[0] = wasm_i64x2_shuffle(a, c, 0, 2), v[1] = wasm_i64x2_shuffle(a, c, 1, 3);
+  v[2] = wasm_i64x2_shuffle(b, d, 0, 2), v[3] = wasm_i64x2_shuffle(b, d, 1, 3);
+#endif
+}
+
 #ifdef __wasm_relaxed_simd__
 #define MR 6            // rows of a register tile: 12 accumulators, 2 vectors of B, 1 splat of A
 #else
@@ -44,8 +58,8 @@
 
 // Each thread's room: a packed block of b or a padded piece of an image (half of the L2 cache), rows
 // of a that had to be gathered, and where the rows of b lie.
-#define ROOM (512 * 1024)
-#define DEPTH 4096  // the most rows of b that one tile walks
+#define ROOM (616 * 1024)
+#define DEPTH 4752  // the most rows of b that one tile walks
 extern _Thread_local uint8_t room_b[ROOM], room_a[MR * DEPTH * 8];
 extern _Thread_local int offsets[DEPTH];
 

@@ -75,13 +75,13 @@ static inline void NAME(fill_part)(REAL *to, int n, const REAL *row, int from, i
   for (; q < n; q += WIDTH) STOREV(to + q, ZEROV);
 }
 
-void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth) {
+void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *piece) {
   int n = f->phase - NR, step = f->sw * f->across;  // behind n tiles read, but use nothing
   for (int s = 0; s < f->sw; s++) {
     int at = p->x * step + f->left + s * f->across;
     int end = f->width > at ? NAME(least)(n, (f->width - 1 - at) / step + 1) : 0;
     int from = at < 0 ? NAME(least)(end, NAME(blocks)(-at, step)) : 0;
-    REAL *to = (REAL *)room_b + s * f->phase;
+    REAL *to = piece + s * f->phase;
     for (int k = 0; k < p->n * depth; k++) {
       const REAL *plane = f->x + (p->image + k / depth) * f->image + (c + k % depth) * f->plane + at;
       for (int line = 0; line < f->lines; line++, to += f->pitch) {

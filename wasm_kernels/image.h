@@ -31,7 +31,7 @@ extern _Thread_local Strips strips;
 int NAME(plan)(NAME(Field) *f, int most_columns, int most_outputs);
 Piece NAME(piece)(const NAME(Field) *f, int k);
 // Copies `depth` channels from c on of a piece.
-void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth);
+void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *to);
 // Distance of tap t of channel c from an output's place in the piece.
 static inline int NAME(distance)(const NAME(Field) *f, int c, int t) {
   int right = f->right[t];
@@ -52,6 +52,22 @@ typedef struct {
 void NAME(runs)(const NAME(Field) *f, const Piece *p, const NAME(Target) *t, int depth, int width, int overlap);
 // Finishes channels from..to of a piece.
 void NAME(finish_piece)(const NAME(Epilogue) *e, const NAME(Target) *t, const Piece *p, int ow, int from, int to);
+
+// The kernel as a matrix: (row, channel, tap) at row * row_step + channel * step + tap[t].
+typedef struct {
+  const REAL *a;
+  int rows, row_step, step, *tap;
+} NAME(Taps);
+
+// In how many slices of its rows each of `count` pieces is shared.
+static inline int NAME(slices)(int count, int parts) {
+  return count % parts == 0 || count >= 4 * parts ? 1 : parts;
+}
+
+#ifndef DOUBLE
+// 0: not for this shape
+int winograd(const Field_f *f, const Taps_f *w, const Target_f *t, const Epilogue_f *e, int part, int parts);
+#endif
 
 // One channel of the image per group: `w` has the taps of each of `per` outputs of a channel in a row,
 // at tap[t].

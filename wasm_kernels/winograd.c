@@ -1,0 +1,172 @@
+// winograd: 3 × 3 convolution in steps of one by products of transformed 6 × 6 windows, F(4 × 4, 3 × 3):
+// 36 multiply-adds for 16 results instead of 144. float only.
+//
+// A tile of the image is 4 × 4 outputs and the 6 × 6 inputs they see. Per piece of some tiles:
+//   v = Bᵀ window B  for every channel and tile: 36 matrices (channels × tiles)
+//   for MR output channels: u = G kernel Gᵀ, 36 matrices (MR × channels); m = u v by the register tile;
+//   out = Aᵀ m A
+// Windows are transformed four tiles at a time: the piece is laid out with the columns of a tile apart
+// (steps of 4, image.h). Bound by the products; kernels are transformed anew for every piece.
+// Results differ from the direct sum by some 1e-6 of the largest.
+#include "image.h"
+
+typedef float F4 __attribute__((vector_size(16)));
+#define AT(p) (*(F4_anywhere *)(p))
+typedef float F4_anywhere __attribute__((vector_size(16), aligned(4)));
+
+// Bᵀ along six values, s apart
+static inline __attribute__((always_inline)) void window_line(F4 *d, int s) {
+  F4 b = d[s], c = d[2 * s], e = d[3 * s], f = d[4 * s];
+  F4 p = f - 4 * c, q = e - 4 * b, u = f - c, v = 2 * (e - b);
+  d[0] = 4 * d[0] - 5 * c + f;
+  d[s] = p + q, d[2 * s] = p - q, d[3 * s] = u + v, d[4 * s] = u - v;
+  d[5 * s] = 4 * b - 5 * e + d[5 * s];
+}
+
+// G along three values, in place of six
+static inline __attribute__((always_inline)) void kernel_line(F4 *d, int s) {
+  F4 a = d[0], b = d[s], c = d[2 * s];
+  F4 p = (a + c) * (-1 / 6.f), q = b * (1 / 6.f), u = a * (1 / 24.f) + c * (1 / 6.f), v = b * (1 / 12.f);
+  d[0] = a * .25f;
+  d[s] = p - q, d[2 * s] = p + q, d[3 * s] = u + v, d[4 * s] = u - v, d[5 * s] = c;
+}
+
+// Aᵀ along six values, the first four in place
+static inline __attribute__((always_inline)) void result_line(F4 *d, int s) {
+  F4 p = d[s] + d[2 * s], q = d[s] - d[2 * s], u = d[3 * s] + d[4 * s], v = d[3 * s] - d[4 * s];
+  d[0] = d[0] + p + u, d[s] = q + 2 * v, d[2 * s] = p + 4 * u, d[3 * s] = q + 8 * v + d[5 * s];
+}
+
+// Elements of a matrix with room behind it such that 36 of them meet in no set of the cache.
+static int spread(int elements) { return (elements + 15) / 16 * 16 | 16; }
+
+// v: 36 × channels × width
+static void transform_windows(const Field_f *f, const Piece *p, int channels, int width, float *v) {
+  int at[36], plane = spread(channels * width);
+  for (int k = 0; k < 36; k++) at[k] = distance_f(f, 0, k);
+  for (int c = 0; c < channels; c++) {
+    fill_f(f, p, c, 1, (float *)room_a);
+    float *to = v + c * width;
+    for (int strip = 0; strip < strips.n; to += strips.count[strip++]) {
+      const float *from = (const float *)room_a + strips.from[strip];
+      F4 d[36];
+      UNROLL_FULLY for (int k = 0; k < 36; k++) d[k] = AT(from + at[k]);
+      UNROLL_FULLY for (int k = 0; k < 6; k++) window_line(d + k, 6);
+      UNROLL_FULLY for (int k = 0; k < 6; k++) window_line(d + 6 * k, 1);
+      UNROLL_FULLY for (int k = 0; k < 36; k++) AT(to + k * plane) = d[k];
+    }
+  }
+}
+
+// u: 36 × (one of MR rows) × depth, for channels c.. of the kernels of row i. `back`: kernels turned.
+static void transform_kernels(const Taps_f *w, int i, int c, int depth, float *u, int plane) {
+  const float *first = w->a + i * w->row_step + c * w->step;
+  int back = w->tap[0] ? 8 : 0;
+  for (int k = 0; k < depth; k += 4, u += 4) {
+    v128_t g[9];
+    const float *a[4];
+    UNROLL_FULLY for (int q = 0; q < 4; q++) {
+      a[q] = first + least_f(k + q, depth - 1) * w->step;
+      g[q] = LOADV(a[q]), g[q + 4] = LOADV(a[q] + 4);
+    }
+    turn_f(g), turn_f(g + 4);
+    g[8] = (v128_t)(F4){a[0][8], a[1][8], a[2][8], a[3][8]};
+    F4 d[36];
+    UNROLL_FULLY for (int t = 0; t < 9; t++) d[t / 3 * 6 + t % 3] = (F4)(back ? g[8 - t] : g[t]);
+    UNROLL_FULLY for (int q = 0; q < 3; q++) kernel_line(d + 6 * q, 1);
+    UNROLL_FULLY for (int q = 0; q < 6; q++) {
+      kernel_line(d + q, 6);
+      UNROLL_FULLY for (int t = 0; t < 6; t++) AT(u + (6 * t + q) * plane) = d[6 * t + q];
+    }
+  }
+}
+
+// Four tiles of one output channel: m has them at steps of `step`; `first` counts the piece's tiles.
+static void transform_results(const Target_f *t, float *c, const Piece *p, const float *m, int step,
+                              int first, int oh, int ow) {
+  F4 d[36];
+  UNROLL_FULLY for (int k = 0; k < 36; k++) d[k] = AT(m + k * step);
+  UNROLL_FULLY for (int k = 0; k < 6; k++) result_line(d + k, 6);
+  UNROLL_FULLY for (int k = 0; k < 4; k++) result_line(d + 6 * k, 1);
+  int area = p->rows * p->columns;
+  for (int q = 0; q < 4 && first + q < p->n * area; q++) {
+    int tile = first + q, y = (p->y + tile % area / p->columns) * 4, x = (p->x + tile % p->columns) * 4;
+    float *to = c + (p->image + tile / area) * t->image + y * t->row + x;
+    for (int r = 0; r < 4 && y + r < oh; r++, to += t->row) {
+      F4 *line = d + 6 * r, whole = {line[0][q], line[1][q], line[2][q], line[3][q]};
+      if (x + 4 <= ow) AT(to) = whole;
+      else
+        for (int k = 0; x + k < ow; k++) to[k] = whole[k];
+    }
+  }
+}
+
+#define FEWEST 24  // channels, on either side, for which the transforms pay
+#define FEWEST_WINDOWS 256
+#define DEEP (DEPTH * 8 / 144 - 8)  // channels of u that room_a holds
+
+// m (36 × MR × width) = u v for rows i..
+static void multiply_transforms(const Taps_f *w, int i, int rows, int channels, int tiles, int width, float *v, float *m) {
+  float *u = (float *)room_a;
+  for (int k = 0; k < DEEP; k++) offsets[k] = k * width;
+  for (int c = 0; c < channels; c += DEEP) {
+    int depth = least_f(DEEP, channels - c), step = blocks_f(depth, 4) * 4, plane = spread(MR * step);
+    for (int r = 0; r < rows; r++) transform_kernels(w, i + r, c, depth, u + r * step, plane);
+    Tile_f t = {.offset = offsets, .depth = depth, .runs = 1, .c_row = width, .add = c > 0};
+    for (int k = 0; k < 36; k++)
+      for (int j = 0; j < tiles; j += 8) {
+        for (int r = 0; r < rows; r++) t.a[r] = u + k * plane + r * step;
+        t.b[0] = v + k * spread(channels * width) + c * width + j, t.c[0] = m + k * MR * width + j;
+        t.b[1] = t.b[0] + 4, t.c[1] = t.c[0] + 4;
+        tile_f(&t, rows, tiles - j > 4 ? 2 : 1);
+      }
+  }
+}
+
+static int dense_3x3(const Field_f *f, const Taps_f *w, int *tap, int *top, int *left) {
+  *top = f->down[0], *left = f->right[0];
+  if (f->taps != 9 || f->sh != 1 || f->sw != 1) return 0;
+  for (int t = 1; t < 9; t++) *top = least_f(*top, f->down[t]), *left = least_f(*left, f->right[t]);
+  for (int t = 0; t < 9; t++) {
+    if (f->down[t] > *top + 2 || f->right[t] > *left + 2) return 0;
+    tap[(f->down[t] - *top) * 3 + f->right[t] - *left] = w->tap[t];
+  }
+  for (int t = 0; t < 9; t++)
+    if (tap[t] != (tap[0] ? 8 - t : t)) return 0;
+  return 1;
+}
+
+int winograd(const Field_f *direct, const Taps_f *kernels, const Target_f *t, const Epilogue_f *e, int part, int parts) {
+  Field_f f = *direct;
+  Taps_f w = *kernels;
+  int tap[9], top, left, oh = f.oh, ow = f.ow, width = (ROOM / 144 - 32) / (f.channels + MR) / 4 * 4;
+  if (f.channels < FEWEST || w.rows < FEWEST || !dense_3x3(direct, kernels, tap, &top, &left)) return 0;
+  w.tap = tap;
+  f.taps = 36, f.sh = f.sw = 4, f.oh = blocks_f(oh, 4), f.ow = blocks_f(ow, 4), f.channels = 1;
+  for (int k = 0; k < 36; k++) f.down[k] = top + k / 6, f.right[k] = left + k % 6;
+  int most = f.ow % 4 ? width - 3 : width, tiles = f.images * f.oh * f.ow;
+  if (tiles < 4 || tiles * direct->channels < FEWEST_WINDOWS) return 0;
+  if (most < 4 || !plan_f(&f, most, most)) return 0;
+  int slices = slices_f(f.count, parts), units = f.count * slices, end = share_f(units, 1, part + 1, parts);
+  float *v = (float *)room_b, *m = v + 36 * spread(width * direct->channels);
+  for (int unit = share_f(units, 1, part, parts); unit < end; unit++) {
+    Piece p = piece_f(&f, unit / slices);
+    int from = share_f(w.rows, MR, unit % slices, slices), to = share_f(w.rows, MR, unit % slices + 1, slices);
+    int panels = blocks_f(to - from, MR);
+    tiles = p.n * p.rows * p.columns;
+    runs_f(&f, &p, t, 1, 4, 0);
+    transform_windows(&f, &p, direct->channels, width, v);
+    for (int q = 0, i = from; q < panels; q++) {
+      int rows = (to - i) / (panels - q);
+      multiply_transforms(&w, i, rows, direct->channels, tiles, width, v, m);
+      for (int r = 0; r < rows; r++)
+        for (int k = 0; k < tiles; k += 4)
+          transform_results(t, t->c + (i + r) * t->channel, &p, m + r * width + k, MR * width, k, oh, ow);
+      i += rows;
+    }
+    p.y *= 4, p.x *= 4;
+    p.rows = least_f(p.rows * 4, oh - p.y), p.columns = least_f(p.columns * 4, ow - p.x);
+    finish_piece_f(e, t, &p, ow, from, to);
+  }
+  return 1;
+}
