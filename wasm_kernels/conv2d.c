@@ -11,12 +11,15 @@
 //   conv2d_weight  tiles of taps × output channels over the outputs, whose gradient is transposed
 //
 // All bound by multiply-adds. Kernels of one tap are matrix products; one channel per group goes to
-// depthwise.c. Shares are of groups, or of pieces of the image, or of output channels.
+// depthwise.c, 3 × 3 in steps of one for many channels to winograd.c. Shares are of groups, or of
+// pieces of the image, or of output channels.
 #include "image.h"
 
 // ---- tiles of rows × outputs --------------------------------------------------------------------
 
-static void NAME(point_rows)(NAME(Tile) *t, const NAME(Taps) *w, int taps, int i, int rows, int c) {
+// Points the tile at the taps of channels c.. of rows i.., in a row.
+static void NAME(point_rows)(NAME(Tile) *t, const NAME(Taps) *w, int taps, int i, int rows,
+                             int c) {
   const REAL *a = w->a + i * w->row_step + c * w->step;
   int contiguous = w->step == taps;
   for (int k = 0; k < taps && contiguous; k++) contiguous = w->tap[k] == k;
@@ -30,6 +33,7 @@ static void NAME(point_rows)(NAME(Tile) *t, const NAME(Taps) *w, int taps, int i
   }
 }
 
+// Some rows of all runs of outputs of a piece.
 static void NAME(row_of_tiles)(NAME(Tile) *t, REAL *c, int step, int rows) {
   for (int k = 0; k < strips.n; k += 2) {
     int vectors = k + 1 < strips.n ? 2 : 1, whole = step == 1;
@@ -44,15 +48,16 @@ static void NAME(row_of_tiles)(NAME(Tile) *t, REAL *c, int step, int rows) {
 }
 
 // Rows from..to of a piece.
-static void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
-                                 const Piece *p, int from, int end) {
+static void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w,
+                                 const NAME(Target) *to, const Piece *p, int from, int end) {
   for (int c = 0; c < f->channels; c += f->depth) {
     int depth = NAME(least)(f->depth, f->channels - c), panels = NAME(blocks)(end - from, MR);
     NAME(fill)(f, p, c, depth, (REAL *)room_b);
     NAME(runs)(f, p, to, depth, WIDTH, 0);
     for (int k = 0; k < depth; k++)
       for (int t = 0; t < f->taps; t++) offsets[k * f->taps + t] = NAME(distance)(f, k, t);
-    NAME(Tile) t = {.offset = offsets, .depth = depth * f->taps, .runs = 1, .c_row = to->channel, .add = c > 0};
+    NAME(Tile) t = {.offset = offsets, .runs = 1, .c_row = to->channel, .add = c > 0};
+    t.depth = depth * f->taps;
     for (int q = 0, i = from; q < panels; q++) {
       int rows = (end - i) / (panels - q);
       NAME(point_rows)(&t, w, f->taps, i, rows, c);
@@ -80,7 +85,7 @@ static void NAME(convolve)(const NAME(Field) *f, const NAME(Field) *whole, const
   }
 }
 
-// ---- by rows: what no piece has room for, and the depthwise gradient of the weights ---------------
+// ---- by rows: what no piece has room for, and the depthwise gradient of the weights --------------
 
 // Output columns whose input column lies in the image, for kernel column kx.
 static void NAME(columns_inside)(const Conv *c, int kx, int *from, int *to) {
@@ -105,8 +110,8 @@ static REAL NAME(dot_row)(const REAL *a, const REAL *x, int n, int step) {
   return sum;
 }
 
-// One image and output channel: mode 0 forward, 1 gradient of the input, 2 of the weights. x, w and y
-// are the image, the kernel and the output (or its gradient).
+// One image and output channel: mode 0 forward, 1 gradient of the input, 2 of the weights. x, w and
+// y are the image, the kernel and the output (or its gradient).
 static void NAME(by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int image, int o, int mode) {
   int area = c->kh * c->kw, in = c->c / c->groups, group = o / (c->o / c->groups);
   for (int row = 0; row < c->oh; row++)
@@ -125,11 +130,14 @@ static void NAME(by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int image, i
 }
 
 // Shares are of output channels for the weights, else of (image, group).
-static void NAME(all_by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int mode, int part, int parts) {
+static void NAME(all_by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int mode, int part,
+                              int parts) {
   int units = mode == 2 ? c->o : c->n * c->groups, outs = c->o / c->groups;
   REAL *result[] = {y, x, w};
-  int sizes[] = {outs * c->oh * c->ow, c->c / c->groups * c->h * c->w, c->c / c->groups * c->kh * c->kw};
-  for (int u = NAME(share)(units, 1, part, parts); u < NAME(share)(units, 1, part + 1, parts); u++) {
+  int sizes[] = {outs * c->oh * c->ow, c->c / c->groups * c->h * c->w,
+                 c->c / c->groups * c->kh * c->kw};
+  for (int u = NAME(share)(units, 1, part, parts); u < NAME(share)(units, 1, part + 1, parts);
+       u++) {
     __builtin_memset(result[mode] + u * sizes[mode], 0, sizeof(REAL) * (unsigned)sizes[mode]);
     for (int i = 0; i < (mode == 2 ? c->n : outs); i++)
       if (mode == 2) NAME(by_rows)(c, x, w, y, i, u, mode);
@@ -141,8 +149,8 @@ static void NAME(all_by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int mode
 
 // The taps as the outputs of conv2d see them.
 static NAME(Field) NAME(field)(const Conv *c, const REAL *x) {
-  NAME(Field) f = {x, c->c * c->h * c->w, c->h * c->w, c->h, c->w, c->c / c->groups, c->sh, c->sw,
-                   c->kh * c->kw, .images = c->n, .oh = c->oh, .ow = c->ow};
+  NAME(Field) f = {x, c->c * c->h * c->w, c->h * c->w, c->h, c->w, c->c / c->groups, c->sh, c->sw};
+  f.taps = c->kh * c->kw, f.images = c->n, f.oh = c->oh, f.ow = c->ow;
   for (int t = 0; t < f.taps && t < TAPS; t++) {
     f.down[t] = t / c->kw * c->dh - c->ph;
     f.right[t] = t % c->kw * c->dw - c->pw;
@@ -154,7 +162,8 @@ static NAME(Field) NAME(field)(const Conv *c, const REAL *x) {
 #define EACH_GROUP(count) \
   int many = (count) >= 2 * parts, share = many ? 0 : part, shares = many ? 1 : parts; \
   for (int at = many ? NAME(share)(count, 1, part, parts) : 0, \
-           end = many ? NAME(share)(count, 1, part + 1, parts) : (count); at < end; at++)
+           end = many ? NAME(share)(count, 1, part + 1, parts) : (count); \
+       at < end; at++)
 
 KERNEL(NAME(conv2d)) {
   const Conv *c = (const Conv *)words;
@@ -163,11 +172,11 @@ KERNEL(NAME(conv2d)) {
   NAME(Epilogue) e = NAME(epilogue)(words + 16, buffers, c->o, over);
   NAME(Target) target = {out, c->o * over, over, c->ow, 1};
   int tap[TAPS];
-  for (int t = 0; t < TAPS; t++) tap[t] = t;
+  for (int t = 0; t < area && t < TAPS; t++) tap[t] = t;
   if (area == 1 && over == c->h * c->w && !c->ph && !c->pw && in > 1) {
     EACH_GROUP(c->n * c->groups) {
-      NAME(Gemm) g = {outs, over, in, w + at % c->groups * outs * in, in, 1, x + at * in * over, over, 1,
-                      out + at * outs * over, over, 1};
+      const REAL *a = w + at % c->groups * outs * in, *b = x + at * in * over;
+      NAME(Gemm) g = {outs, over, in, a, in, 1, b, over, 1, out + at * outs * over, over, 1};
       NAME(product)(g, &e, share, shares);
     }
     return;
@@ -204,24 +213,27 @@ static int NAME(phase_taps)(const Conv *c, NAME(Field) *f, int *tap, int down, i
   return f->taps;
 }
 
-// One remainder of the coordinates; 0: it has no room.
-static int NAME(input_phase)(const Conv *c, const REAL *y, const REAL *w, REAL *out, int down, int right,
-                             int part, int parts) {
+// One remainder of the coordinates; no shares: only tells whether it has room.
+static int NAME(input_phase)(const Conv *c, const REAL *y, const REAL *w, REAL *out, int down,
+                             int right, int part, int parts) {
   int in = c->c / c->groups, outs = c->o / c->groups, over = c->oh * c->ow, plane = c->h * c->w;
   int area = c->kh * c->kw, tap[TAPS];
-  NAME(Field) f = {y, c->o * over, over, c->oh, c->ow, outs, 1, 1, .images = c->n,
-                   .oh = NAME(blocks)(c->h - down, c->sh), .ow = NAME(blocks)(c->w - right, c->sw)};
+  NAME(Field) f = {y, c->o * over, over, c->oh, c->ow, outs, 1, 1};
+  f.images = c->n;
+  f.oh = NAME(blocks)(c->h - down, c->sh), f.ow = NAME(blocks)(c->w - right, c->sw);
   NAME(Target) target = {out + down * c->w + right, c->c * plane, plane, c->sh * c->w, c->sw};
   NAME(Epilogue) none = {0};
-  if (f.oh <= 0 || f.ow <= 0) return 1;
+  if (f.oh <= 0 || f.ow <= 0) return 1;  // no such coordinates
   if (!NAME(phase_taps)(c, &f, tap, down, right)) {
-    for (int at = NAME(share)(c->n * c->c, 1, part, parts); at < NAME(share)(c->n * c->c, 1, part + 1, parts); at++)
+    int end = parts ? NAME(share)(c->n * c->c, 1, part + 1, parts) : 0;
+    for (int at = parts ? NAME(share)(c->n * c->c, 1, part, parts) : 0; at < end; at++)
       for (int q = 0; q < f.oh * f.ow; q++)
         target.c[at * plane + q / f.ow * target.row + q % f.ow * target.column] = 0;
     return 1;
   }
   NAME(Field) whole = f;
-  if (!NAME(plan)(&f, 512, 1 << 30)) return 0;
+  int fits = NAME(plan)(&f, 512, 1 << 30);
+  if (!fits || !parts) return fits;
   if (in == 1 && outs == 1) {
     f.channels = c->o;
     NAME(depthwise)(&f, w, area, tap, 1, &target, &none, part, parts);
@@ -239,13 +251,15 @@ static int NAME(input_phase)(const Conv *c, const REAL *y, const REAL *w, REAL *
 KERNEL(NAME(conv2d_input)) {
   const Conv *c = (const Conv *)words;
   REAL *y = (REAL *)buffers[0], *w = (REAL *)buffers[1], *out = (REAL *)buffers[2];
-  int fits = c->kh * c->kw <= TAPS;
-  for (int phase = 0; phase < c->sh * c->sw && fits; phase++)
-    fits = NAME(input_phase)(c, y, w, out, phase / c->sw, phase % c->sw, part, parts);
+  int fits = c->kh * c->kw <= TAPS, phases = c->sh * c->sw;
+  for (int q = 0; q < phases && fits; q++)
+    fits = NAME(input_phase)(c, y, w, out, q / c->sw, q % c->sw, 0, 0);
+  for (int q = 0; q < phases && fits; q++)
+    NAME(input_phase)(c, y, w, out, q / c->sw, q % c->sw, part, parts);
   if (!fits) NAME(all_by_rows)(c, out, w, y, 1, part, parts);
 }
 
-// ---- the gradient of the weights ------------------------------------------------------------------
+// ---- the gradient of the weights -----------------------------------------------------------------
 
 #define MOST_OUTPUTS 4096  // of a piece: as many as room_a holds NR of
 
@@ -261,9 +275,11 @@ static void NAME(turn_gradient)(const Conv *c, const Piece *p, const REAL *y, in
 // Adds (or with `add` 0 writes) a piece's share: all taps of `depth` channels from `channel` on.
 static void NAME(weigh_piece)(const NAME(Field) *f, const Piece *p, const int *jump, int depth,
                               REAL *out, int n, int columns, int add) {
-  int all = depth * f->taps, panels = NAME(blocks)(all, MR), count[2] = {NAME(least)(WIDTH, columns), columns - WIDTH};
-  NAME(Tile) t = {.b = {(REAL *)room_a, (REAL *)room_a + WIDTH}, .offset = offsets, .jump = jump,
-                  .depth = p->columns, .runs = p->n * p->rows, .b_run = p->columns * NR, .c_row = 1, .add = add};
+  int all = depth * f->taps, panels = NAME(blocks)(all, MR);
+  int count[2] = {NAME(least)(WIDTH, columns), columns - WIDTH};
+  NAME(Tile) t = {.offset = offsets, .jump = jump, .c_row = 1, .add = add};
+  t.b[0] = (const REAL *)room_a, t.b[1] = t.b[0] + WIDTH;
+  t.depth = p->columns, t.runs = p->n * p->rows, t.b_run = p->columns * NR;
   for (int q = 0, i = 0; q < panels; q++) {
     int rows = (all - i) / (panels - q);
     for (int r = 0; r < rows; r++)
@@ -275,8 +291,8 @@ static void NAME(weigh_piece)(const NAME(Field) *f, const Piece *p, const int *j
 }
 
 // Output channels o..to of one group, channels from..end of the image.
-static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL *out, int o, int to,
-                        int from, int end) {
+static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL *out, int o,
+                        int to, int from, int end) {
   int n = f->channels * f->taps;
   for (int k = 0; k < f->count; k++) {
     Piece p = NAME(piece)(f, k);
@@ -284,7 +300,8 @@ static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL
       int depth = NAME(least)(f->depth, end - at);
       NAME(fill)(f, &p, at, depth, (REAL *)room_b);
       for (int run = 1; run < p.n * p.rows; run++)
-        strips.from[run - 1] = f->sh * f->pitch - p.columns + (run % p.rows ? 0 : (depth * f->lines - p.rows * f->sh) * f->pitch);
+        strips.from[run - 1] = f->sh * f->pitch - p.columns +
+                               (run % p.rows ? 0 : (depth * f->lines - p.rows * f->sh) * f->pitch);
       for (int d = 0; d < p.columns; d++) offsets[d] = d * NR;
       for (int q = o; q < to; q += NR) {
         int columns = NAME(least)(NR, to - q);
@@ -311,6 +328,7 @@ KERNEL(NAME(conv2d_weight)) {
     int from = by_outputs ? 0 : NAME(share)(in, 1, share, shares);
     int until = by_outputs ? in : NAME(share)(in, 1, share + 1, shares);
     f.x = x + at * in * f.plane;
-    NAME(weigh)(c, &f, y + at * outs * c->oh * c->ow, out + at * outs * in * area, o, to, from, until);
+    NAME(weigh)(c, &f, y + at * outs * c->oh * c->ow, out + at * outs * in * area, o, to, from,
+                until);
   }
 }

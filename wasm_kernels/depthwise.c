@@ -1,8 +1,8 @@
 // depthwise: each output channel is a filter of one channel of the image.
 //
 // Four runs of two vectors of outputs at a time, taps outside: 8 multiply-adds on 8 loads and a
-// splat, from a padded copy of the channel (image.h). Bound by loads from the L1 cache: with 3 × 3 taps
-// half of the multiply-adds' limit.
+// splat, from a padded copy of the channel (image.h). Bound by loads from the L1 cache; 3 × 3 taps
+// in steps of one share theirs and reach half of the multiply-adds' limit. Shares are of channels.
 #include "image.h"
 
 static void NAME(filter)(const int *from, const REAL *w, int taps, REAL *const *to) {

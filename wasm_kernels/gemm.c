@@ -1,7 +1,7 @@
 // The register tile and the blocked product; see gemm.h.
 //
-// gemm's loops, outside in: a block of columns of c, of depth (pack b into panels of NR columns: 512
-// KB, the L2 cache), panels of MR rows (a copy in a row if a's depth is not contiguous), tiles.
+// gemm's loops, outside in: a block of columns of c, of depth (pack b into panels of NR columns, as
+// many as the L2 cache holds), panels of MR rows (gathered if a's depth is not contiguous), tiles.
 #include "gemm.h"
 
 #ifndef DOUBLE
@@ -9,7 +9,8 @@ _Alignas(16) _Thread_local uint8_t room_b[ROOM], room_a[MR * DEPTH * 8];
 _Thread_local int offsets[DEPTH];
 #endif
 
-static inline __attribute__((always_inline)) void NAME(step)(v128_t s[MR][2], const REAL **a, v128_t x0, v128_t x1, int rows, int vectors) {
+INLINED void NAME(step)(v128_t s[MR][2], const REAL **a, v128_t x0, v128_t x1, int rows,
+                        int vectors) {
   UNROLL_FULLY for (int i = 0; i < rows; i++) {
     v128_t x = SPLAT(a[i]);
     a[i]++;
@@ -19,8 +20,7 @@ static inline __attribute__((always_inline)) void NAME(step)(v128_t s[MR][2], co
   }
 }
 
-static inline __attribute__((always_inline)) void NAME(multiply)(const NAME(Tile) *t, int rows,
-                                                                 int vectors) {
+INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
   v128_t s[MR][2];
   const REAL *a[MR], *b0 = t->b[0], *b1 = t->b[1];
   UNROLL_FULLY for (int i = 0; i < rows; i++) {
@@ -42,22 +42,25 @@ static inline __attribute__((always_inline)) void NAME(multiply)(const NAME(Tile
     UNROLL_FULLY for (int i = 0; i < rows; i++) a[i] += t->jump[run - 1];
   }
   REAL *c0 = t->c[0], *c1 = t->c[1];
-  UNROLL_FULLY for (int i = 0; i < rows; i++, c0 += t->c_row, c1 += t->c_row) {
-    STOREV(c0, t->add ? ADDV(LOADV(c0), s[i][0]) : s[i][0]);
-    if (vectors > 1) STOREV(c1, t->add ? ADDV(LOADV(c1), s[i][1]) : s[i][1]);
+  int row = t->c_row, add = t->add;
+  UNROLL_FULLY for (int i = 0; i < rows; i++, c0 += row, c1 += row) {
+    STOREV(c0, add ? ADDV(LOADV(c0), s[i][0]) : s[i][0]);
+    if (vectors > 1) STOREV(c1, add ? ADDV(LOADV(c1), s[i][1]) : s[i][1]);
   }
 }
 
 #define ROWS(r) \
-  case r: \
-    vectors > 1 ? NAME(multiply)(t, r, 2) : NAME(multiply)(t, r, 1); \
-    return;
+  case r: vectors > 1 ? NAME(multiply)(t, r, 2) : NAME(multiply)(t, r, 1); return
 
 void NAME(tile)(const NAME(Tile) *t, int rows, int vectors) {
   switch (rows) {
-    ROWS(1) ROWS(2) ROWS(3) ROWS(4)
+    ROWS(1);
+    ROWS(2);
+    ROWS(3);
+    ROWS(4);
 #if MR > 4
-    ROWS(5) ROWS(6)
+    ROWS(5);
+    ROWS(6);
 #endif
   }
 }
@@ -94,7 +97,8 @@ void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
   int at = c - e->out, bounded = e->bits & 4, q = 0;
   int step = e->bias ? e->column : 0, further = e->residual ? 1 : 0;
   const REAL *more = further ? e->residual + at : zero;
-  const REAL *bias = e->bias ? e->bias + at / e->inner % e->rows * e->row + at % e->inner * step : zero;
+  const REAL *bias =
+      e->bias ? e->bias + at / e->inner % e->rows * e->row + at % e->inner * step : zero;
   v128_t low = SPLAT(&e->low), high = SPLAT(&e->high), same = SPLAT(bias);
   for (; q + WIDTH <= n; q += WIDTH) {
     v128_t x = ADDV(LOADV(c + q), step ? LOADV(bias + q) : same);
@@ -109,7 +113,7 @@ void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
 }
 
 #define FEW_ROWS 24  // up to here packing b costs more than it gains
-#define BLOCK 384  // depth: a panel of b stays in the L1 cache
+#define BLOCK 384    // depth: a panel of b stays in the L1 cache
 
 // ---- packing ------------------------------------------------------------------------------------
 
@@ -164,7 +168,7 @@ static void NAME(rows_of_a)(const NAME(Gemm) *g, NAME(Tile) *t, int i, int rows,
 
 // ---- the product --------------------------------------------------------------------------------
 
-// rows of c × columns: a row of tiles; b is the matrix itself from row 0 of the block on, or its panels.
+// A row of tiles; b is the matrix itself, or its panels.
 static void NAME(panel)(const NAME(Gemm) *g, NAME(Tile) *t, const REAL *b, int b_step, int i,
                         int rows, int j0, int columns) {
   t->c[0] = g->c + i * g->c_row + j0 * g->c_column;
@@ -178,7 +182,8 @@ static void NAME(panel)(const NAME(Gemm) *g, NAME(Tile) *t, const REAL *b, int b
 }
 
 // Columns j0.. of c; `direct`: whole tiles of them, and b's rows are read where they lie.
-static void NAME(block)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int j0, int columns, int direct) {
+static void NAME(block)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int j0, int columns,
+                        int direct) {
   REAL *packed = (REAL *)room_b;
   int most = NAME(blocks)(g->k, NAME(blocks)(g->k, BLOCK)), panels = NAME(blocks)(g->m, MR);
   for (int k = 0; k < g->k; k += most) {
@@ -205,6 +210,5 @@ void NAME(gemm)(const NAME(Gemm) *g, const NAME(Epilogue) *e) {
   int direct = g->m <= FEW_ROWS && g->b_column == 1 ? g->n / NR * NR : 0;
   int width = (int)(ROOM / sizeof(REAL)) / NAME(least)(g->k, BLOCK) / NR * NR;
   for (int j = 0; j < direct; j += 64) NAME(block)(g, e, j, NAME(least)(64, direct - j), 1);
-  for (int j = direct; j < g->n; j += width)
-    NAME(block)(g, e, j, NAME(least)(width, g->n - j), 0);
+  for (int j = direct; j < g->n; j += width) NAME(block)(g, e, j, NAME(least)(width, g->n - j), 0);
 }

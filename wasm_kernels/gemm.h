@@ -1,9 +1,9 @@
 // What matmul and the convolutions share; compiled for float, and for double by double.c.
 //
 // The register tile: MR rows of a times two vectors of columns of b. Rows of a are read where they
-// lie, as long as their depth is contiguous; row k of b lies at `offset[k]` from two bases, so that b
-// may be a matrix, a packed panel of one, or an image whose windows overlap. Bound by multiply-adds:
-// 12 of them on 2 loads and 6 splats keep to the 16 registers of x64.
+// lie, as long as their depth is contiguous; row k of b lies at `offset[k]` from two bases, so that
+// b may be a matrix, a packed panel of one, or an image whose windows overlap. Bound by
+// multiply-adds: 12 of them on 2 loads and 6 splats keep to the 16 registers of x64.
 #pragma once
 #include "simd.h"
 
@@ -41,22 +41,25 @@ static inline void NAME(turn)(v128_t *v) {
   v[0] = wasm_i64x2_shuffle(x, v[1], 0, 2);
   v[1] = wasm_i64x2_shuffle(x, v[1], 1, 3);
 #else
-  v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
-  v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
+  v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5),
+         b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
+  v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5),
+         d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
   v[0] = wasm_i64x2_shuffle(a, c, 0, 2), v[1] = wasm_i64x2_shuffle(a, c, 1, 3);
   v[2] = wasm_i64x2_shuffle(b, d, 0, 2), v[3] = wasm_i64x2_shuffle(b, d, 1, 3);
 #endif
 }
 
 #ifdef __wasm_relaxed_simd__
-#define MR 6            // rows of a register tile: 12 accumulators, 2 vectors of B, 1 splat of A
+#define MR 6  // rows of a register tile: 12 accumulators, 2 vectors of B, 1 splat of A
 #else
-#define MR 4            // without fused multiply-add each product needs a register, too
+#define MR 4  // without fused multiply-add each product needs a register, too
 #endif
 #define NR (2 * WIDTH)  // its columns
+#define INLINED static inline __attribute__((always_inline))
 #define UNROLL_FULLY _Pragma("clang loop unroll(full)")
 
-// Each thread's room: a packed block of b or a padded piece of an image (half of the L2 cache), rows
+// Each thread's room: a packed block of b or a padded piece of an image (most of an L2 cache), rows
 // of a that had to be gathered, and where the rows of b lie.
 #define ROOM (616 * 1024)
 #define DEPTH 4752  // the most rows of b that one tile walks
@@ -109,7 +112,8 @@ typedef struct {
   int c_row, c_column;
 } NAME(Gemm);
 
-// Slice `slice` of `slices` of c, along its longer side, by what fits the shape; tiles only.
+// Slice `slice` of `slices` of c, along its longer side, by what fits the shape (product), or by
+// tiles (gemm).
 void NAME(product)(NAME(Gemm) g, const NAME(Epilogue) *e, int slice, int slices);
 void NAME(gemm)(const NAME(Gemm) *g, const NAME(Epilogue) *e);
 // to[i * to_row + j] = from[i + j * column]: `rows` × `columns`

@@ -57,20 +57,27 @@ Piece NAME(piece)(const NAME(Field) *f, int k) {
   return p;
 }
 
+// Elements q.. of a row in steps of one or two, as a vector; reads no further than the last of
+// them.
+static inline v128_t NAME(every)(const REAL *row, int q, int step) {
+  if (step == 1) return LOADV(row + q);
+#ifdef DOUBLE
+  return wasm_i64x2_make(((const int64_t *)row)[2 * q], ((const int64_t *)row)[2 * q + 2]);
+#else
+  return wasm_i32x4_shuffle(LOADV(row + 2 * q), LOADV(row + 2 * q + 3), 0, 2, 5, 7);
+#endif
+}
+
 // Elements from..end are every step-th of a row, the others of `n` zero; may write NR more.
 static inline void NAME(fill_part)(REAL *to, int n, const REAL *row, int from, int end, int step) {
   int q = 0;
   for (; q < from; q += WIDTH) STOREV(to + q, ZEROV);
   q = from;
-  if (step == 1 && end - from >= WIDTH) {
-    for (; q + WIDTH < end; q += WIDTH) STOREV(to + q, LOADV(row + q));
-    STOREV(to + end - WIDTH, LOADV(row + end - WIDTH));
+  if (step <= 2 && end - from >= WIDTH) {
+    for (; q + WIDTH < end; q += WIDTH) STOREV(to + q, NAME(every)(row, q, step));
+    STOREV(to + end - WIDTH, NAME(every)(row, end - WIDTH, step));
     q = end;
   }
-#ifndef DOUBLE
-  for (; step == 2 && q + WIDTH < end; q += WIDTH)
-    STOREV(to + q, wasm_i32x4_shuffle(LOADV(row + 2 * q), LOADV(row + 2 * q + 4), 0, 2, 4, 6));
-#endif
   for (; q < end; q++) to[q] = row[q * step];
   for (; q < n; q += WIDTH) STOREV(to + q, ZEROV);
 }
@@ -83,9 +90,11 @@ void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *pi
     int from = at < 0 ? NAME(least)(end, NAME(blocks)(-at, step)) : 0;
     REAL *to = piece + s * f->phase;
     for (int k = 0; k < p->n * depth; k++) {
-      const REAL *plane = f->x + (p->image + k / depth) * f->image + (c + k % depth) * f->plane + at;
+      const REAL *plane =
+          f->x + (p->image + k / depth) * f->image + (c + k % depth) * f->plane + at;
       for (int line = 0; line < f->lines; line++, to += f->pitch) {
-        int y = (p->y * f->sh + line) * f->below + f->top, inside = (unsigned)y < (unsigned)f->height;
+        int y = (p->y * f->sh + line) * f->below + f->top,
+            inside = (unsigned)y < (unsigned)f->height;
         NAME(fill_part)(to, n, plane + y * f->width, inside ? from : n, inside ? end : n, step);
       }
     }
@@ -98,15 +107,16 @@ void NAME(runs)(const NAME(Field) *f, const Piece *p, const NAME(Target) *t, int
   for (int i = 0; i < p->n; i++)
     for (int y = 0; y < p->rows; y++)
       for (int x = 0; x < p->columns; x += width) {
-        int at = overlap && p->columns >= width ? NAME(least)(x, p->columns - width) : x, k = strips.n++;
+        int at = overlap && p->columns >= width ? NAME(least)(x, p->columns - width) : x,
+            k = strips.n++;
         strips.from[k] = (i * depth * f->lines + y * f->sh) * f->pitch + at;
         strips.to[k] = (p->image + i) * t->image + (p->y + y) * t->row + (p->x + at) * t->column;
         strips.count[k] = NAME(least)(width, p->columns - at);
       }
 }
 
-void NAME(finish_piece)(const NAME(Epilogue) *e, const NAME(Target) *t, const Piece *p, int ow, int from,
-                        int to) {
+void NAME(finish_piece)(const NAME(Epilogue) *e, const NAME(Target) *t, const Piece *p, int ow,
+                        int from, int to) {
   if (!e->bits) return;
   int whole = p->columns == ow;
   for (int i = 0; i < p->n; i++)

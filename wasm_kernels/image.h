@@ -1,6 +1,7 @@
-// A piece of an image with its padding, as the convolutions read it: every tap of the kernel is then
-// a fixed distance away and no bounds are checked. Where outputs walk the image in steps, columns are
-// dealt out to one part of the line per remainder, so that neighbours read neighbours. Layout:
+// A piece of an image with its padding, as the convolutions read it: every tap of the kernel is
+// then a fixed distance away and no bounds are checked. Where outputs walk the image in steps,
+// columns are dealt out to one part of the line per remainder, so that neighbours read neighbours.
+// Layout:
 //
 //   (image, channel, line, column % sw, column / sw): `pitch` elements a line, `phase` a part of it
 #pragma once
@@ -15,16 +16,20 @@ typedef struct {
   const REAL *x;
   int image, plane, height, width, channels, sh, sw, taps, down[TAPS], right[TAPS];
   int images, oh, ow;  // the outputs
-  // The planner makes taps and steps count in the lines and columns that a piece has: every below-th
-  // and across-th from (top, left) on. Pieces: of how many images, channels, rows and columns of
-  // outputs; their layout; how many there are.
+  // The planner makes taps and steps count in the lines and columns that a piece has: every
+  // below-th and across-th from (top, left) on. Pieces: of how many images, channels, rows and
+  // columns of outputs; their layout; how many there are.
   int top, left, below, across, n, depth, rows, columns, lines, phase, pitch, count;
 } NAME(Field);
 
-typedef struct { int image, y, x, n, rows, columns; } Piece;  // of the outputs
+typedef struct {
+  int image, y, x, n, rows, columns;
+} Piece;  // of the outputs
 
 // Runs of neighbouring outputs of a piece: place in the piece and in the result, how many.
-typedef struct { int n, from[STRIPS], to[STRIPS], count[STRIPS]; } Strips;
+typedef struct {
+  int n, from[STRIPS], to[STRIPS], count[STRIPS];
+} Strips;
 extern _Thread_local Strips strips;
 
 // Cuts the field into pieces that have room; 0: even one row of one channel has none.
@@ -42,16 +47,18 @@ typedef struct {
   int n, c, h, w, o, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, groups;
 } Conv;
 
-// Where results go, elements per image, channel, row and column; `first` channel of the result.
+// Where results go: elements per image, channel, row and column.
 typedef struct {
   REAL *c;
   int image, channel, row, column;
 } NAME(Target);
 
 // Notes the runs of `width` outputs of a piece; with `overlap` the last one of a row is whole, too.
-void NAME(runs)(const NAME(Field) *f, const Piece *p, const NAME(Target) *t, int depth, int width, int overlap);
+void NAME(runs)(const NAME(Field) *f, const Piece *p, const NAME(Target) *t, int depth, int width,
+                int overlap);
 // Finishes channels from..to of a piece.
-void NAME(finish_piece)(const NAME(Epilogue) *e, const NAME(Target) *t, const Piece *p, int ow, int from, int to);
+void NAME(finish_piece)(const NAME(Epilogue) *e, const NAME(Target) *t, const Piece *p, int ow,
+                        int from, int to);
 
 // The kernel as a matrix: (row, channel, tap) at row * row_step + channel * step + tap[t].
 typedef struct {
@@ -66,10 +73,11 @@ static inline int NAME(slices)(int count, int parts) {
 
 #ifndef DOUBLE
 // 0: not for this shape
-int winograd(const Field_f *f, const Taps_f *w, const Target_f *t, const Epilogue_f *e, int part, int parts);
+int winograd(const Field_f *f, const Taps_f *w, const Target_f *t, const Epilogue_f *e, int part,
+             int parts);
 #endif
 
-// One channel of the image per group: `w` has the taps of each of `per` outputs of a channel in a row,
-// at tap[t].
+// One channel of the image per group: `w` has the taps of each of `per` outputs of a channel in a
+// row, at tap[t].
 void NAME(depthwise)(NAME(Field) *f, const REAL *w, int area, const int *tap, int per,
                      const NAME(Target) *t, const NAME(Epilogue) *e, int part, int parts);

@@ -44,14 +44,14 @@ static REAL NAME(across)(v128_t v) {
   return sum;
 }
 
-// c(i.., j..) for `rows` rows of a and `across` columns of b: dot products along the contiguous depth
-// of both. Nothing is packed; multiply-adds bound it from three rows on.
-static inline __attribute__((always_inline)) void NAME(dots)(const NAME(Gemm) *g, int i, int j, int rows,
-                                                             int across) {
+// c(i.., j..) for `rows` rows of a and `across` columns of b: dot products along the contiguous
+// depth of both. Nothing is packed; multiply-adds bound it from three rows on.
+INLINED void NAME(dots)(const NAME(Gemm) *g, int i, int j, int rows, int across) {
   int count = NAME(least)(across, g->n - j), k = 0;
   const REAL *a[4], *b[4];
   v128_t s[4][4];
-  UNROLL_FULLY for (int q = 0; q < across; q++) b[q] = g->b + (j + (q < count ? q : 0)) * g->b_column;
+  UNROLL_FULLY for (int q = 0; q < across; q++)
+    b[q] = g->b + (j + (q < count ? q : 0)) * g->b_column;
   UNROLL_FULLY for (int r = 0; r < rows; r++) {
     a[r] = g->a + (i + r) * g->a_row;
     UNROLL_FULLY for (int q = 0; q < across; q++) s[r][q] = ZEROV;
@@ -113,7 +113,8 @@ void NAME(product)(NAME(Gemm) g, const NAME(Epilogue) *e, int slice, int slices)
   int swap = g.b_row == 1 && g.b_column != 1 && (g.a_step != 1 || g.n > g.m);
   if (contiguous && least <= FEW_DOTS) swap = g.n < g.m;
   if (swap)
-    g = (NAME(Gemm)){g.n, g.m, g.k, g.b, g.b_column, g.b_row, g.a, g.a_step, g.a_row, g.c, 1, g.c_row};
+    g = (NAME(Gemm)){g.n, g.m,      g.k,     g.b, g.b_column, g.b_row,
+                     g.a, g.a_step, g.a_row, g.c, 1,          g.c_row};
   int few = contiguous && least <= FEW_DOTS ? 2 : g.m <= 2 && g.b_column == 1 && g.c_column == 1;
   if (!g.k) few = 2;
   if (g.m > g.n) {
@@ -144,8 +145,9 @@ KERNEL(NAME(matmul)) {
       a += rest % batch[3 * d] * batch[3 * d + 1];
       b += rest % batch[3 * d] * batch[3 * d + 2];
     }
-    NAME(Gemm) g = {m, n, k, (const REAL *)buffers[0] + a, words[4], words[5],
-                    (const REAL *)buffers[1] + b, words[7], words[8], (REAL *)buffers[2] + at * m * n, n, 1};
+    const REAL *x = (const REAL *)buffers[0] + a, *y = (const REAL *)buffers[1] + b;
+    REAL *out = (REAL *)buffers[2] + at * m * n;
+    NAME(Gemm) g = {m, n, k, x, words[4], words[5], y, words[7], words[8], out, n, 1};
     NAME(product)(g, &e, unit % slices, slices);
   }
 }

@@ -629,6 +629,7 @@ WINOGRAD = [
     (3, 33, 4, 6, 32, 3, 3, (1, 1), (2, 0), (1, 1), 1),
     (1, 64, 21, 66, 64, 3, 3, (1, 1), (0, 1), (1, 1), 2),
     (1, 40, 5, 300, 32, 3, 3, (1, 1), (1, 1), (1, 1), 1),
+    (150, 24, 4, 4, 24, 3, 3, (1, 1), (1, 1), (1, 1), 1),  # more tiles than a piece has room for
 ]
 
 
@@ -674,6 +675,27 @@ def test_convolution_and_its_gradients(machine, rng, type_, case):
         bits = out.copy()
         structured(Shares(machine, 5), op, arg, a, b, out)
         np.testing.assert_array_equal(out, bits)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e38])
+def test_winograd_keeps_what_is_not_finite_where_it_belongs(machine, rng, value):
+    x = rng.standard_normal((1, 32, 12, 13)).astype("f4")
+    x[0, 3, 5, 6] = value
+    weight = rng.uniform(0.1, 0.2, (32, 32, 3, 3)).astype("f4")
+    out = np.zeros(x.shape, "f4")
+    arg = shape_of((1, 32, 12, 13, 32, 3, 3, (1, 1), (1, 1), (1, 1), 1))
+    structured(machine, "conv2d", arg, x, weight, out)
+    reached = np.zeros(x.shape, bool)
+    reached[:, :, 4:7, 5:8] = True
+    np.testing.assert_array_equal(np.isnan(out), reached & math.isnan(value))
+    np.testing.assert_array_equal(np.isposinf(out), reached & (value == math.inf))
+    x[0, 3, 5, 6] = 0
+    expect = np.zeros(x.shape, "f4")
+    structured(machine, "conv2d", arg, x, weight, expect)
+    np.testing.assert_allclose(out[~reached], expect[~reached], atol=1e-4)
+    if value == 1e38:
+        around = weight[:, 3, ::-1, ::-1] * np.float32(1e38)
+        np.testing.assert_allclose(out[0, :, 4:7, 5:8], around, rtol=1e-6)
 
 
 @pytest.mark.parametrize("type_", ["f4", "f8"])

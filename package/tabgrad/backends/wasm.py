@@ -17,7 +17,8 @@ from .wasm_fused import fused
 from .wasm_ops import FOLDS
 
 CAPS = Caps(epilogues=True)
-SHARE = 1_000_000  # floating-point operations, 20 to 40 microseconds: what is worth a thread
+SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
+ELEMENT = 8  # operations in the time that an element of an operand costs
 
 
 def _launch(
@@ -43,7 +44,7 @@ def _product(
         end = (bits, *unpack("<2i", pack("<2f", e.low, e.high)), *bias)
         slots += tuple(out if k is None else step.operands[k] for k in e[:2])
     kernel = f"{step.op}_{step.dtypes[0].compute}"
-    return _launch(kernel, slots, (*words, *end), max(1, min(64, flops // SHARE)))
+    return _launch(kernel, slots, (*words, *end), max(1, min(64, (flops + ELEMENT * sum(step.sizes)) // SHARE)))
 
 
 def _matmul(step: Structured) -> list[Launch]:
