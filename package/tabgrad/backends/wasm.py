@@ -43,8 +43,8 @@ def _product(
         bits = sum(bit << k for k, bit in enumerate(given))
         end = (bits, *unpack("<2i", pack("<2f", e.low, e.high)), *bias)
         slots += tuple(out if k is None else step.operands[k] for k in e[:2])
-    kernel = f"{step.op}_{step.dtypes[0].compute}"
-    return _launch(kernel, slots, (*words, *end), max(1, min(64, (flops + ELEMENT * sum(step.sizes)) // SHARE)))
+    shares = max(1, min(64, (flops + ELEMENT * sum(step.sizes)) // SHARE))
+    return _launch(f"{step.op}_{_letter(step)}", slots, (*words, *end), shares)
 
 
 def _matmul(step: Structured) -> list[Launch]:
