@@ -21,7 +21,7 @@ from .wgsl import Limits, folded, grid, prelude
 TYPES = {"f": "f32", "i": "i32", "l": "i32", "b": "bool"}
 _PACKED = {float16: "half", bfloat16: "bfloat"}
 _NARROW = {uint8: "{} & 255", int8: "({} << 24u) >> 24u", int16: "({} << 16u) >> 16u"}
-_GROUP = 64  # invocations of a workgroup of an elementwise kernel
+_UNROLLED = 24  # instructions of a loop that is worth repeating four times in a turn
 _BLOCK = 256  # a sum of more terms is made of partial sums, for accuracy
 
 
@@ -61,10 +61,14 @@ def _assemble(step: Fused, kernel: _Kernel, body: str, limits: Limits) -> Launch
 
 def _binding(n: int, k: int, step: Fused, kernel: _Kernel) -> str:
     access = "read_write" if k in step.writes else "read"
-    element = _storage(step.dtypes[k])
+    element, count = _storage(step.dtypes[k]), step.sizes[k]
+    if step.dtypes[k] in _PACKED:
+        count = -(-count // 2)
     if k in kernel.vectors:
-        element = f"vec4<{element}>"
-    return f"@group(0) @binding({n}) var<storage, {access}> b{k}: array<{element}>;"
+        element, count = f"vec4<{element}>", count // 4
+    # its length makes bounds checks cheap where they are made in software
+    array = f"array<{element}, {max(count, 1)}>"
+    return f"@group(0) @binding({n}) var<storage, {access}> b{k}: {array};"
 
 
 def _storage(dtype: DType) -> str:
@@ -189,13 +193,23 @@ def _terms(scope: _Scope, axis: _Axis, strides: tuple[int, ...]) -> list[str]:
 def _term(scope: _Scope, var: str, total: int, behind: int, size: int, stride: int) -> str:
     index, name = var, var
     if behind > 1:
-        index, name = f"{index} / {behind}u", f"{name}_{behind}"
+        index, name = _over(index, behind), f"{name}_{behind}"
     if behind * size != total:
-        index = f"({index}) % {size}u" if behind > 1 else f"{index} % {size}u"
+        index = f"({index})" if behind > 1 else index
+        index = f"{index} & {size - 1}u" if _power(size) else f"{index} % {size}u"
         name = f"{name}_m{size}"
     if index != var:
         index = scope.let(name, index)
     return index if stride == 1 else f"{index} * {stride % (1 << 32)}u"  # wraps if negative
+
+
+def _power(n: int) -> bool:
+    return n & (n - 1) == 0
+
+
+def _over(x: str, n: int) -> str:
+    """Compilers on the CPU do not see that dividing by a power of two is a shift."""
+    return f"{x} >> {n.bit_length() - 1}u" if _power(n) else f"{x} / {n}u"
 
 
 def address(
@@ -288,7 +302,18 @@ class _Elementwise(_Kernel):
             self.vectors = self._vectors()
         for instr in self.instrs:
             self.same.append(self._same(instr))
-        self.groups = -(-self.rows // (self.lanes * _GROUP))
+        self.tiled = self._tiled()
+        self.group = 256 if limits.software and not self.tiled else 64
+        self.groups = -(-self.rows // (self.lanes * self.group))
+
+    def _tiled(self) -> bool:
+        """Does a load run along the second last dimension? Then workgroups make 16 × 16 elements,
+        so that they use whole cache lines of it."""
+        rows = self.step.rows
+        if self.lanes < 4 or len(rows) < 2 or rows[-1] % 16 or rows[-2] % 16:
+            return False
+        strides = [i.arg[1] for i in self.instrs if i.op == "load"]
+        return any(s[-2] == 1 and s[-1] > 1 for s in strides)
 
     def _same(self, instr: Instr) -> bool:
         if instr.op in ("load", "addr"):
@@ -315,8 +340,15 @@ class _Elementwise(_Kernel):
 
     def body(self) -> str:
         scope = _Scope(1)
-        scope.put(f"let at = ({folded(self.groups)}) * {_GROUP}u + lid;")
-        if self.rows % (self.lanes * _GROUP):
+        if self.tiled:
+            tile, across = f"({folded(self.groups)})", self.step.rows[-1] // 16
+            scope.put(
+                f"let down = {tile} / {across}u * 16u + (lid >> 2u);",
+                f"let at = (down * {across}u + {tile} % {across}u) * 4u + (lid & 3u);",
+            )
+        else:
+            scope.put(f"let at = ({folded(self.groups)}) * {self.group}u + lid;")
+        if self.rows % (self.lanes * self.group):
             over = -(-self.rows // self.lanes)
             scope.put(f"if (at >= {over}u) {{ return; }}")
         scope.put("let i = at;" if self.lanes == 1 else f"let i = at * {self.lanes}u;")
@@ -333,7 +365,7 @@ class _Elementwise(_Kernel):
                     scope.put(f"let {self.name(k, lane)} = {self.expression(scope, instr, lane)};")
         lines = "\n".join(scope.lines)
         return (
-            f"@compute @workgroup_size({_GROUP})\n"
+            f"@compute @workgroup_size({self.group})\n"
             "fn main(@builtin(workgroup_id) wid: vec3<u32>,"
             " @builtin(local_invocation_index) lid: u32) {\n"
             f"{lines}\n}}\n"
@@ -528,9 +560,7 @@ class _Rows(_Kernel):
         if sums and terms > _BLOCK:
             self.blocked(scope, roots, sums, terms)
         else:
-            scope.put(f"for (var k = lane; k < {self.inner}u; k += {self.wide}u) {{")
-            self.walk(scope, roots, [], 2)
-            scope.put("}")
+            self.turns(scope, roots, [], "lane", f"{self.inner}u", self.inner, 1)
         self.finish(scope, reduces)
 
     def blocked(self, scope: _Scope, roots: list[int], sums: list[int], terms: int) -> None:
@@ -540,12 +570,26 @@ class _Rows(_Kernel):
         for k in sums:
             scope.put(f"  var p{k} = 0.0;")
         scope.put(f"  let stop = min(start + {block}u, {self.inner}u);")
-        scope.put(f"  for (var k = start; k < stop; k += {self.wide}u) {{")
-        self.walk(scope, roots, sums, 3)
-        scope.put("  }")
+        # blocks divide by 4 · wide, so all terms do if their number does
+        self.turns(scope, roots, sums, "start", "stop", self.inner, 2)
         for k in sums:
             scope.put(f"  s{k} += p{k};")
         scope.put("}")
+
+    def turns(self, scope: _Scope, roots: list[int], sums: list[int], start: str, stop: str,
+              terms: int, indent: int) -> None:  # fmt: skip
+        """The loop itself, four elements in a turn where their number allows it."""
+        pad, wide = "  " * (indent - 1), self.wide
+        if terms % (4 * wide) or len(self.needed(roots)) > _UNROLLED:
+            scope.put(f"{pad}for (var k = {start}; k < {stop}; k += {wide}u) {{")
+            self.walk(scope, roots, sums, indent + 1)
+        else:
+            scope.put(f"{pad}for (var at = {start}; at < {stop}; at += {4 * wide}u) {{")
+            for turn in range(4):
+                scope.put(f"{pad}  {{ let k = at + {turn * wide}u;")
+                self.walk(scope, roots, sums, indent + 2)
+                scope.put(f"{pad}  }}")
+        scope.put(f"{pad}}}")
 
     def walk(self, scope: _Scope, roots: list[int], sums: list[int], indent: int) -> None:
         inside = _Scope(indent, scope)
