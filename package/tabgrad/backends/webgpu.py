@@ -144,7 +144,8 @@ def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
     pixels = names["BATCH"] * grid_h * grid_w
     values = {
         **{k: names[k] for k in _WINDOW if k not in ("H", "W", "OH", "OW")},
-        "GROUPS": groups, "PIXELS": pixels, "GH": grid_h, "GW": grid_w, "CI": ci, "CO": co, "XH": x[0], "XW": x[1], "YH": y[0], "YW": y[1],
+        "GROUPS": groups, "PIXELS": pixels, "GH": grid_h, "GW": grid_w,
+        "CI": ci, "CO": co, "XH": x[0], "XW": x[1], "YH": y[0], "YW": y[1],
         "W_GROUP": og * cg * taps, "W_CI": cg * taps if back else taps,
         "W_CO": taps if back else cg * taps, "BACKWARD": back, "PHASES_H": phases[0],
         "PHASES_W": phases[1],

@@ -446,7 +446,6 @@ class _Rows(_Kernel):
     def __init__(self, step: Fused, limits: Limits) -> None:
         super().__init__(step, limits)
         self.inner = math.prod(step.inner)
-        self.same = [True] * len(self.instrs)
         self.columns = self._columns()
         self.tall, self.wide = self._shape()
         # 16-bit results, one per row: two rows share a word, so they meet in workgroup memory
@@ -457,7 +456,11 @@ class _Rows(_Kernel):
         ]
         if self.paired:
             self.tall += self.tall % 2
-        self.groups = -(-self.rows // self.tall)
+        rows_fit = self.rows % 8 == 0 and self.rows >= 256
+        if limits.software and self.columns and rows_fit and not self.paired:
+            self.tall, self.lanes = 8, 8  # whole cache lines of what is read down a column
+        self.same = [False] * len(self.instrs)
+        self.groups = -(-self.rows // (self.tall * self.lanes))
 
     def _columns(self) -> bool:
         """Do more loads run along the rows than along the inner space?"""
@@ -511,9 +514,14 @@ class _Rows(_Kernel):
         scope.put(f"let lane = {lane};")
         scope.put(f"let row = ({folded(self.groups)}) * {self.tall}u + {row};")
         if self.wide == 1 and not self.paired:
-            scope.put(f"if (row >= {self.rows}u) {{ return; }}", "let i = row;")
+            scope.put(f"if (row >= {self.rows // self.lanes}u) {{ return; }}")
+            for n in range(self.lanes):
+                scope.put(f"let {self.row(n)} = row * {self.lanes}u + {n}u;")
         else:  # nobody leaves before the barriers
             scope.put(f"let i = min(row, {self.rows - 1}u);")
+
+    def row(self, lane: int) -> str:
+        return f"i{lane}" if self.lanes > 1 else "i"
 
     def guard(self) -> str:
         """The condition under which an invocation may write."""
@@ -528,9 +536,12 @@ class _Rows(_Kernel):
                 self.store_paired(scope, k, instr)
             elif instr.op == "store":
                 conditions = [self.guard(), "lane == 0u" if self.wide > 1 else ""]
-                self.store(scope, instr, " && ".join(c for c in conditions if c))
+                for lane in range(self.lanes):
+                    self.store(scope, instr, " && ".join(c for c in conditions if c), lane)
             else:
-                scope.put(f"let v{k} = {self.expression(scope, instr, 0)};")
+                for lane in range(self.lanes):
+                    value = self.expression(scope, instr, lane)
+                    scope.put(f"let {self.name(k, lane)} = {value};")
 
     def needed(self, roots: list[int]) -> list[int]:
         found: set[int] = set()
@@ -554,7 +565,9 @@ class _Rows(_Kernel):
         reduces = [k for k in roots if self.instrs[k].op == "reduce"]
         for k in reduces:
             instr = self.instrs[k]
-            scope.put(f"var s{k}: {TYPES[instr.type]} = {neutral(instr.arg, instr.type)};")
+            start = neutral(instr.arg, instr.type)
+            for lane in range(self.lanes):
+                scope.put(f"var {self.sum('s', k, lane)}: {TYPES[instr.type]} = {start};")
         sums = [k for k in reduces if self.instrs[k].arg == "sum" and self.instrs[k].type == "f"]
         terms = -(-self.inner // self.wide)
         if sums and terms > _BLOCK:
@@ -568,12 +581,14 @@ class _Rows(_Kernel):
         block = self.wide << (terms.bit_length() + 1) // 2
         scope.put(f"for (var start = lane; start < {self.inner}u; start += {block}u) {{")
         for k in sums:
-            scope.put(f"  var p{k} = 0.0;")
+            for lane in range(self.lanes):
+                scope.put(f"  var {self.sum('p', k, lane)} = 0.0;")
         scope.put(f"  let stop = min(start + {block}u, {self.inner}u);")
         # blocks divide by 4 · wide, so all terms do if their number does
         self.turns(scope, roots, sums, "start", "stop", self.inner, 2)
         for k in sums:
-            scope.put(f"  s{k} += p{k};")
+            for lane in range(self.lanes):
+                scope.put(f"  {self.sum('s', k, lane)} += {self.sum('p', k, lane)};")
         scope.put("}")
 
     def turns(self, scope: _Scope, roots: list[int], sums: list[int], start: str, stop: str,
@@ -595,15 +610,21 @@ class _Rows(_Kernel):
         inside = _Scope(indent, scope)
         for k in self.needed(roots):
             instr = self.instrs[k]
-            if instr.op == "store":
-                self.store(inside, instr, self.guard())
-            elif instr.op == "reduce":
-                into = f"p{k}" if k in sums else f"s{k}"
-                value = combine(instr.arg, instr.type, into, f"v{instr.srcs[0]}")
-                inside.put(f"{into} = {value};")
-            else:
-                inside.put(f"let v{k} = {self.expression(inside, instr, 0)};")
+            for lane in range(self.lanes):
+                if instr.op == "store":
+                    self.store(inside, instr, self.guard(), lane)
+                elif instr.op == "reduce":
+                    into = self.sum("p" if k in sums else "s", k, lane)
+                    value = self.name(instr.srcs[0], lane)
+                    inside.put(f"{into} = {combine(instr.arg, instr.type, into, value)};")
+                else:
+                    value = self.expression(inside, instr, lane)
+                    inside.put(f"let {self.name(k, lane)} = {value};")
         scope.lines += inside.lines
+
+    def sum(self, kind: str, k: int, lane: int) -> str:
+        """The variable of a reduction, or (``p``) of its part in a block."""
+        return self.name(k, lane).replace("v", kind, 1)
 
     def finish(self, scope: _Scope, reduces: list[int]) -> None:
         """The invocations of a row put their results together."""
@@ -611,7 +632,8 @@ class _Rows(_Kernel):
             return
         if self.wide == 1:
             for k in reduces:
-                scope.put(f"let v{k} = s{k};")
+                for lane in range(self.lanes):
+                    scope.put(f"let {self.name(k, lane)} = {self.sum('s', k, lane)};")
             return
         step, first = (f"n * {self.tall}u", f"lid % {self.tall}u") if self.columns else (
             "n", "lid - lane")  # fmt: skip
@@ -659,15 +681,15 @@ class _Rows(_Kernel):
         rows, inner = self.step.rows, self.step.inner
         if strides is None:
             strides = contiguous(rows + inner if instr.level else rows)
-        terms = _terms(scope, _Axis("i", rows), strides[: len(rows)])
+        terms = _terms(scope, _Axis(self.row(lane), rows), strides[: len(rows)])
         if instr.level:
             terms += _terms(scope, _Axis("k", inner), strides[len(rows) :])
         if offset or not terms:
             terms.append(f"{offset % (1 << 32)}u")
         return " + ".join(terms)
 
-    def store(self, scope: _Scope, instr: Instr, condition: str) -> None:
+    def store(self, scope: _Scope, instr: Instr, condition: str, lane: int) -> None:
         operand = instr.arg[0]
-        value = self.encoded(operand, f"v{instr.srcs[0]}")
-        line = f"b{operand}[{self.address(scope, instr, 0)}] = {value};"
+        value = self.encoded(operand, self.name(instr.srcs[0], lane))
+        line = f"b{operand}[{self.address(scope, instr, lane)}] = {value};"
         scope.put(f"if ({condition}) {{ {line} }}" if condition else line)
