@@ -8,6 +8,7 @@ needs a device.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16
 )
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
+_ENOUGH = 128  # workgroups that keep a GPU busy
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
 
 
@@ -61,23 +63,82 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
-    if not limits.quads:
-        values = {"BATCH": batch, "M": m, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3],
-                  "B_ROW": b[2], "B_COL": b[3], "A_ALONG_K": a[3] <= a[2],
-                  "B_ALONG_K": b[2] < b[3]}  # fmt: skip
-        text = _batched(source("matmul"), sizes, a, b)
-        return [_launch(step, substitute(text, values), _tiles(n, 64), _tiles(m, 64), batch)]
     out = (n, 1)
-    if n < 4 < m:  # a quad's columns: take the product of the transposes
+    if n < 4 < m:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
         at = (1, 0, 2)
         step = step._replace(
             operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at)
         )
-    values = {"BATCH": batch, "M": m, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3],
-              "B_ROW": b[2], "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
-    text = _batched(source("matmul_direct"), sizes, a, b)
-    return [_quads(step, text, values, batch, m, n, k)]
+    values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
+              "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
+    if limits.quads:
+        text = _batched(source("matmul_direct"), sizes, a, b)
+        return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
+    if m <= 4:
+        return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m)]
+    values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
+    del values["OUT_ROW"], values["OUT_COL"]
+    text = _vectors(_batched(source("matmul"), sizes, a, b), m, n, a, b)
+    return [_tiled(step, text, values)]
+
+
+def _matvec(step: Structured, text: str, values: dict[str, int], rows: int) -> Launch:
+    along_k = values["B_ROW"] < values["B_COL"]
+    size = {"ROWS": rows, "COLS": 4 if along_k else 1, "NL": 1 if along_k else 32,
+            "KL": 64 if along_k else 8}  # fmt: skip
+    text = substitute(repeat(text, {"i": rows, "j": size["COLS"]}), {**values, **size})
+    groups = _tiles(values["N"], size["COLS"] * size["NL"])
+    return _launch(step, text, groups, values["BATCH"])
+
+
+def _tiled(step: Structured, text: str, values: dict[str, Any]) -> Launch:
+    """The tiled product: large tiles where they are many, else small ones, else K in shares too."""
+    m, n, batch = values["M"], values["N"], values["BATCH"]
+    count = {t: _tiles(m, t) * _tiles(n, t) * batch for t in (64, 32)}
+    tile = 64 if count[64] >= _ENOUGH else 32
+    split = 4 if count[32] < _ENOUGH and values["K"] >= 256 else 1
+    text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
+    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": _tiles(n, tile), "DOWN": _tiles(m, tile)}
+    return _launch(step, substitute(text, {**values, **sizes}), *grid(count[tile]))
+
+
+def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
+    """Four elements per access wherever they lie side by side on their 16 bytes."""
+    fit = [not any(x % 4 for x in (*v[0], v[1], step, size)) and unit == 1
+           for v, unit, step, size in ((a, a[2], a[3], m), (b, b[3], b[2], n))]  # fmt: skip
+    functions = section(text, "fours")
+    for on, name, head, at in (
+        (fit[0], "a", "load_a4(base: u32, m: u32, k: u32)", "base + m + k * A_COL"),
+        (fit[1], "b", "load_b4(base: u32, k: u32, n: u32)", "base + k * B_ROW + n"),
+    ):
+        if on:
+            outside = "m >= M || k >= K" if name == "a" else "n >= N || k >= K"
+            body = (f"fn {head} -> vec4<f32> {{\n  if ({outside}) {{ return vec4<f32>(); }}\n"
+                    f"  return {name}[({at}) / 4u];\n}}\n")  # fmt: skip
+            functions = re.sub(rf"fn load_{name}4.*?\n}}\n", lambda _: body, functions, flags=re.S)  # noqa: B023
+            text = re.sub(rf"fn load_{name}\(.*?\n}}\n", "", text, flags=re.S)
+            text = text.replace(f" {name}: array<f32>", f" {name}: array<vec4<f32>>")
+    if n % 4 == 0:
+        body = """fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
+  if (m < M && n < N) { out[((z * M + m) * N + n) / 4u] = value; }
+}
+"""
+        functions = re.sub(r"fn store4.*?\n}\n", lambda _: body, functions, flags=re.S)
+        text = re.sub(r"fn store_out\(.*?\n}\n", "", text, flags=re.S)
+        text = text.replace(" out: array<f32>", " out: array<vec4<f32>>")
+    return replace_section(text, "fours", functions)
+
+
+def _batched(text: str, sizes: tuple[int, ...], a: Any, b: Any) -> str:
+    """The function that says where the factors of a batch begin."""
+    lines = []
+    for name, (strides, offset, *_) in (("p", a), ("q", b)):
+        lets, at = address("z", sizes, strides, offset)
+        lines += [*lets, f"let {name} = {at};"]
+    body = "".join(f"  {line}\n" for line in dict.fromkeys(lines))
+    head = "fn bases(z: u32) -> vec2<u32> {\n"
+    return replace_section(text, "batch", f"{head}{body}  return vec2<u32>(p, q);\n}}\n")
 
 
 def _quads(
@@ -112,6 +173,10 @@ _WINDOW = ("H", "W", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW")
 
 def _conv(step: Structured, limits: Limits) -> list[Launch]:
     names = dict(zip(("BATCH", *_CONV, "GROUPS"), step.arg, strict=True))
+    single = {"conv2d": names["C"], "conv2d_input": names["O"]}.get(step.op) == names["GROUPS"]
+    strides = names["C"] == names["O"] and names["SH"] == names["SW"] == 1
+    if single and (step.op == "conv2d" or strides):
+        return _conv_depth(step, names)
     if limits.quads:
         rule = _conv_weight_direct if step.op == "conv2d_weight" else _conv_direct
         return rule(step, names)
@@ -128,14 +193,12 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     values = {**names, "BATCH": groups, "M": m, "N": n, "K": k, "CG": cg, "OG": og,
               "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
     text = section(source(step.op), "operands") + section(source("matmul"), "product")
-    return [_launch(step, substitute(text, values), _tiles(n, 64), _tiles(m, 64), groups)]
+    return [_tiled(step, text, values)]
 
 
 def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
     groups, back = names["GROUPS"], step.op == "conv2d_input"
     cg, og = names["C"] // groups, names["O"] // groups
-    if (og if back else cg) == 1 and (not back or names["SH"] == names["SW"] == cg == 1):
-        return _conv_depth(step, names)
     taps = names["KH"] * names["KW"]
     image, result = (names["H"], names["W"]), (names["OH"], names["OW"])
     ci, co, x, y = (og, cg, result, image) if back else (cg, og, image, result)
@@ -178,10 +241,10 @@ def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
     lines = [f"let x_{at} = load(start, v + {at}u, inside);" for at in sorted({*taps.values()})]
     lines += [f"let w_{j} = weight(at + {j}u);" for j in range(names["KW"])]
     lines += [f"c_{t} += w_{j} * x_{at};" for (t, j), at in taps.items()]
-    text = replace_section(source("conv2d_depth_direct"), "taps", "\n".join(lines) + "\n")
+    text = replace_section(source("conv2d_depth"), "taps", "\n".join(lines) + "\n")
     text = substitute(repeat(text, {"i": wide}), values)
     strips = values["PLANES"] * names["OH"] * values["STRIPS"]
-    return [_launch(step, text, *grid(_tiles(strips, 16)))]
+    return [_launch(step, text, *grid(_tiles(strips, 64)))]
 
 
 def _conv_weight_direct(step: Structured, names: dict[str, int]) -> list[Launch]:

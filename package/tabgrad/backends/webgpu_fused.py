@@ -21,7 +21,7 @@ from .wgsl import Limits, folded, grid, prelude
 TYPES = {"f": "f32", "i": "i32", "l": "i32", "b": "bool"}
 _PACKED = {float16: "half", bfloat16: "bfloat"}
 _NARROW = {uint8: "{} & 255", int8: "({} << 24u) >> 24u", int16: "({} << 16u) >> 16u"}
-_UNROLLED = 24  # instructions of a loop that is worth repeating four times in a turn
+_UNROLLED = 24  # instructions of a loop that may be repeated four times in a turn
 _BLOCK = 256  # a sum of more terms is made of partial sums, for accuracy
 
 
@@ -456,8 +456,8 @@ class _Rows(_Kernel):
         ]
         if self.paired:
             self.tall += self.tall % 2
-        rows_fit = self.rows % 8 == 0 and self.rows >= 256
-        if limits.software and self.columns and rows_fit and not self.paired:
+        fit = self.rows % 8 == 0 and self.rows >= 256 and len(self.instrs) <= _UNROLLED // 2
+        if limits.software and self.columns and fit and not self.paired:
             self.tall, self.lanes = 8, 8  # whole cache lines of what is read down a column
         self.same = [False] * len(self.instrs)
         self.groups = -(-self.rows // (self.tall * self.lanes))
@@ -595,7 +595,7 @@ class _Rows(_Kernel):
               terms: int, indent: int) -> None:  # fmt: skip
         """The loop itself, four elements in a turn where their number allows it."""
         pad, wide = "  " * (indent - 1), self.wide
-        if terms % (4 * wide) or len(self.needed(roots)) > _UNROLLED:
+        if terms % (4 * wide) or len(self.needed(roots)) * self.lanes > _UNROLLED:
             scope.put(f"{pad}for (var k = {start}; k < {stop}; k += {wide}u) {{")
             self.walk(scope, roots, sums, indent + 1)
         else:

@@ -96,7 +96,6 @@ def replace_section(text: str, name: str, body: str) -> str:
     return text.replace(section(text, name), body)
 
 
-
 def repeat(text: str, times: dict[str, int]) -> str:
     """Repeats each line with names in ``_i`` for every number below ``times["i"]``. Lines in ``_u``
     that follow each other are repeated together; lines marked ``// as it stands`` fall away."""

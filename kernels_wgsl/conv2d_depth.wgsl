@@ -1,5 +1,5 @@
 // 2-d convolution of single channels (C/g = 1), or, with a stride of 1 and its window turned round,
-// the gradient for the input: for adapters that compute on the CPU.
+// the gradient for the input.
 //
 // Bindings: x (N, CHANNELS / EACH, H, W), w (CHANNELS, KH, KW), out (N, CHANNELS, OH, OW).
 // Tiling: an invocation makes WIDE neighbours in a row, which share what they load of each row of
@@ -35,12 +35,12 @@ fn weight(at: u32) -> f32 {
   return w[select(at, 2u * (at / (KH * KW)) * (KH * KW) + KH * KW - 1u - at, TURNED)];
 }
 
-@compute @workgroup_size(16)
+@compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(local_invocation_index) lid: u32,
 ) {
-  let t = (wid.x + wid.y * 32768u) * 16u + lid;
+  let t = (wid.x + wid.y * 32768u) * 64u + lid;
   if (t >= PLANES * OH * STRIPS) { return; }
   let line = t / STRIPS; // of out
   let left = min(t % STRIPS * WIDE, OW - WIDE);
