@@ -156,17 +156,6 @@ def _quads(
     return _launch(step, substitute(text, {**values, **sizes}), *grid(batch * down * across))
 
 
-def _batched(text: str, sizes: tuple[int, ...], a: Any, b: Any) -> str:
-    """The function that says where the factors of a batch begin."""
-    lines = []
-    for name, (strides, offset, *_) in (("p", a), ("q", b)):
-        lets, at = address("z", sizes, strides, offset)
-        lines += [*lets, f"let {name} = {at};"]
-    body = "".join(f"  {line}\n" for line in dict.fromkeys(lines))
-    head = "fn bases(z: u32) -> vec2<u32> {\n"
-    return replace_section(text, "batch", f"{head}{body}  return vec2<u32>(p, q);\n}}\n")
-
-
 _CONV = ("C", "H", "W", "O", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW")
 _WINDOW = ("H", "W", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW")
 
