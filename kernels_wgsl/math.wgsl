@@ -21,9 +21,10 @@ fn ordered(a: f32, b: f32) -> bool { return max(magnitude(a), magnitude(b)) <= 0
 fn copysign_f(a: f32, b: f32) -> f32 {
   return bitcast<f32>(magnitude(a) | (bitcast<u32>(b) & 0x80000000u));
 }
-fn pow2(n: i32) -> f32 { return bitcast<f32>(u32(n + 127) << 23u); } // -126 ≤ n ≤ 127
-fn scale(a: f32, n: i32) -> f32 { // a · 2ⁿ; in two steps, for results near the ends of the range
-  let half = n >> 1u;
+// 2ⁿ of a whole number, -126 ≤ n ≤ 127: n + 127 comes to stand in the last bits of a large number.
+fn pow2(n: f32) -> f32 { return bitcast<f32>(bitcast<u32>(n + 12583039.0) << 23u); }
+fn scale(a: f32, n: f32) -> f32 { // a · 2ⁿ; in two steps, for results near the ends of the range
+  let half = floor(n * 0.5);
   return a * pow2(half) * pow2(n - half);
 }
 fn high(a: f32) -> f32 { return bitcast<f32>(bitcast<u32>(a) & 0xfffff000u); }
@@ -263,14 +264,14 @@ fn exp_f(a: f32) -> f32 {
   let x = clamp(a, -104.0, 89.0);
   let n = round(x * 1.44269504);
   let r = (x - n * 0.693359375) + n * 2.12194440e-4;
-  let e = scale(exp_tail(r) * (r * r) + r + 1.0, i32(n));
+  let e = scale(exp_tail(r) * (r * r) + r + 1.0, n);
   return select(select(e, inf_f(), a > 88.7228394), a, isnan_f(a));
 }
 fn exp2_f(a: f32) -> f32 {
   let x = clamp(a, -151.0, 129.0);
   let n = round(x);
   let r = (x - n) * 0.693147181;
-  let e = scale(exp_tail(r) * (r * r) + r + 1.0, i32(n));
+  let e = scale(exp_tail(r) * (r * r) + r + 1.0, n);
   return select(select(e, inf_f(), a >= 128.0), a, isnan_f(a));
 }
 fn expm1_f(a: f32) -> f32 {
@@ -278,7 +279,7 @@ fn expm1_f(a: f32) -> f32 {
   let x = max(a, -30.0);
   let n = round(x * 1.44269504);
   let r = (x - n * 0.693359375) + n * 2.12194440e-4;
-  let two = pow2(i32(n));
+  let two = pow2(n);
   let e = (exp_tail(r) * (r * r) + r) * two + (two - 1.0);
   return select(e, a, magnitude(a) < 0x00800000u);
 }
@@ -397,7 +398,7 @@ fn pow_positive(a: f32, b: f32) -> f32 {
   if (abs(e) == 160.0) { return select(0.0, inf_f(), e > 0.0); }
   let whole = round(e);
   let rest = ((eh - whole) + el) * 0.693147181;
-  let small = scale(exp_tail(rest) * (rest * rest) + rest + 1.0, i32(clamp(whole, -150.0, 128.0)));
+  let small = scale(exp_tail(rest) * (rest * rest) + rest + 1.0, clamp(whole, -150.0, 128.0));
   return select(small, inf_f(), e >= 128.0);
 }
 fn pow_f(a: f32, b: f32) -> f32 {
@@ -466,7 +467,7 @@ fn reduce_large(a: f32) -> Angle { // Payne and Hanek: exact for every float
   var head = top;
   if (lead > 0u) { head = (top << lead) | (low >> (32u - lead)); }
   // head · 2^(-30 - lead) quadrants
-  let r = f32(head) * 3.6572951e-10 * 4.0 * pow2(-i32(lead));
+  let r = f32(head) * 3.6572951e-10 * 4.0 * pow2(-f32(lead));
   let signed = select(r, -r, flip != negative(a));
   return Angle(signed, select(q, 0u - q, negative(a)));
 }
@@ -646,26 +647,26 @@ fn atanh_f(a: f32) -> f32 {
 
 // ---- special functions ----
 
+// Both ranges are computed and one is chosen: cheaper than a branch wherever invocations run in step.
 fn erf_f(a: f32) -> f32 {
-  if (isnan_f(a)) { return a; }
-  let t = abs(a);
+  let t = min(abs(a), 4.0);
+  var r = (-1.72853470e-5 * t + 3.83197126e-4) * t * t;
+  r += -3.88396438e-3 * t + 2.42546219e-2;
+  r = r * t - 1.06777877e-1;
+  r = r * t - 6.34846687e-1;
+  r = r * t - 1.28717512e-1;
+  let x = r * t - t; // from -17 on: no range to check
+  let n = round(x * 1.44269504);
+  let d = (x - n * 0.693359375) + n * 2.12194440e-4;
+  let large = 1.0 - (exp_tail(d) * (d * d) + d + 1.0) * pow2(n);
   let s = a * a;
-  if (t > 0.927734375) {
-    let t4 = min(t, 4.0);
-    var r = (-1.72853470e-5 * t4 + 3.83197126e-4) * t4 * t4;
-    r += -3.88396438e-3 * t4 + 2.42546219e-2;
-    r = r * t4 - 1.06777877e-1;
-    r = r * t4 - 6.34846687e-1;
-    r = r * t4 - 1.28717512e-1;
-    return copysign_f(1.0 - exp_f(r * t4 - t4), a);
-  }
-  var r = -5.96761703e-4;
-  r = r * s + 4.99119423e-3;
-  r = r * s - 2.67681349e-2;
-  r = r * s + 1.12819925e-1;
-  r = r * s - 3.76125336e-1;
-  r = r * s + 1.28379166e-1;
-  return r * a + a;
+  var p = -5.96761703e-4;
+  p = p * s + 4.99119423e-3;
+  p = p * s - 2.67681349e-2;
+  p = p * s + 1.12819925e-1;
+  p = p * s - 3.76125336e-1;
+  p = p * s + 1.28379166e-1;
+  return select(p * a + a, copysign_f(large, a), magnitude(a) - 0x3f6d8001u < 0x40128000u);
 }
 fn erfc_f(a: f32) -> f32 {
   if (isnan_f(a)) { return a; }

@@ -1,10 +1,12 @@
 // Matrix product out(z) = a(z) · b(z), and the tiled product that the convolutions share.
 //
 // Bindings: a, b, out. Shapes: a (…, M, K) and b (…, K, N) strided, out (…, M, N) contiguous.
-// Grid: column tiles, row tiles, batches; the loops in `main` take what a grid cannot hold.
-// Tiling: a workgroup of 64 makes 64 × 64 elements, an invocation 8 × 8 of them; slices of 16 along
-// K pass through workgroup memory. An element loaded from there is used 8 times, so arithmetic
-// bounds it once M and N are some hundreds; below that, the number of workgroups does.
+// Grid: tiles, along N first, then along M, then batches.
+// Tiling: SPLIT times 64 invocations make TILE × TILE elements, an invocation TILE/8 × TILE/8 of
+// them; each 64 take a share of K, slice by slice of 16 through workgroup memory. An element loaded
+// from there is used TILE/8 times, so arithmetic bounds it once M and N are some hundreds. Below
+// that the number of workgroups does: then smaller tiles make more of them, and SPLIT more of K
+// happens at once. Lines with names in _i, _j, _e are repeated for each of HALVES, HALVES, 4.
 //
 // `operands` says where the factors come from; conv2d*.wgsl hold other ones for the same `product`.
 
@@ -44,84 +46,87 @@ fn store_out(z: u32, m: u32, n: u32, value: f32) {
 // operands]
 
 // [product
+const TILE: u32 = 32u;
+const SPLIT: u32 = 1u; // 1, or 4 where TILE is 32
+const HALVES: u32 = TILE / 32u;
 const SLICE: u32 = 16u;
-var<workgroup> tile_a: array<vec4<f32>, 256>; // [k][m / 4]
-var<workgroup> tile_b: array<vec4<f32>, 256>; // [k][n / 4]
+const ACROSS: u32 = 1u; // tiles along N
+const DOWN: u32 = 1u;
+const FOURS: u32 = TILE / 4u;
+const B_TILE: u32 = SPLIT * SLICE * FOURS; // where the tiles of b begin
+const _i = 0u; const _j = 0u; const _e = 0u; // as it stands
+var<workgroup> tiles: array<vec4<f32>, 2u * B_TILE>; // a: [split][k][m / 4], b: [split][k][n / 4]
 
-fn fill(base: vec2<u32>, m0: u32, n0: u32, k0: u32, lid: u32) {
-  for (var s = lid; s < 256u; s += 64u) {
-    let ka = k0 + select(s / 16u, s % 16u, A_ALONG_K);
-    let m = m0 + 4u * select(s % 16u, s / 16u, A_ALONG_K);
-    tile_a[select(s, (s % 16u) * 16u + s / 16u, A_ALONG_K)] = vec4<f32>(
-      load_a(base.x, m, ka), load_a(base.x, m + 1u, ka),
-      load_a(base.x, m + 2u, ka), load_a(base.x, m + 3u, ka));
-    let kb = k0 + select(s / 16u, s % 16u, B_ALONG_K);
-    let n = n0 + 4u * select(s % 16u, s / 16u, B_ALONG_K);
-    tile_b[select(s, (s % 16u) * 16u + s / 16u, B_ALONG_K)] = vec4<f32>(
-      load_b(base.y, kb, n), load_b(base.y, kb, n + 1u),
-      load_b(base.y, kb, n + 2u), load_b(base.y, kb, n + 3u));
+// [fours
+fn load_a4(base: u32, m: u32, k: u32) -> vec4<f32> {
+  return vec4<f32>(
+    load_a(base, m, k), load_a(base, m + 1u, k), load_a(base, m + 2u, k), load_a(base, m + 3u, k));
+}
+fn load_b4(base: u32, k: u32, n: u32) -> vec4<f32> {
+  return vec4<f32>(
+    load_b(base, k, n), load_b(base, k, n + 1u), load_b(base, k, n + 2u), load_b(base, k, n + 3u));
+}
+fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
+  for (var j = 0u; j < 4u; j++) { store_out(z, m, n + j, value[j]); }
+}
+// fours]
+
+fn fill(base: vec2<u32>, m0: u32, n0: u32, k0: u32, to: u32, lid: u32) {
+  // what does not change along the loops stands before them: addresses of convolutions are dear
+  let ka = select(lid / FOURS, lid % SLICE, A_ALONG_K);
+  let ma = select(lid % FOURS, lid / SLICE, A_ALONG_K);
+  for (var s = 0u; s < TILE / 16u; s++) {
+    let k = ka + select(s * (64u / FOURS), 0u, A_ALONG_K);
+    let m = ma + select(0u, s * 4u, A_ALONG_K);
+    tiles[to + k * FOURS + m] = load_a4(base.x, m0 + 4u * m, k0 + k);
+  }
+  let kb = select(lid / FOURS, lid % SLICE, B_ALONG_K);
+  let nb = select(lid % FOURS, lid / SLICE, B_ALONG_K);
+  for (var s = 0u; s < TILE / 16u; s++) {
+    let k = kb + select(s * (64u / FOURS), 0u, B_ALONG_K);
+    let n = nb + select(0u, s * 4u, B_ALONG_K);
+    tiles[B_TILE + to + k * FOURS + n] = load_b4(base.y, k0 + k, n0 + 4u * n);
   }
 }
 
-fn store_row(z: u32, m: u32, n: u32, left: vec4<f32>, right: vec4<f32>) {
-  for (var j = 0u; j < 4u; j++) {
-    store_out(z, m, n + j, left[j]);
-    store_out(z, m, n + 32u + j, right[j]);
-  }
-}
-
-fn tile(z: u32, m0: u32, n0: u32, lid: u32) {
+@compute @workgroup_size(64u * SPLIT)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(local_invocation_index) all: u32,
+) {
+  let t = wid.x + wid.y * 32768u;
+  let z = t / (ACROSS * DOWN);
+  if (z >= BATCH) { return; }
+  let m0 = t / ACROSS % DOWN * TILE;
+  let n0 = t % ACROSS * TILE;
+  let lid = all % 64u;
+  let split = all / 64u;
   let x = lid % 8u;
   let y = lid / 8u;
   let base = bases(z);
-  // row i of the invocation: 4 columns on the left, 4 on the right
-  var l0 = vec4<f32>(); var l1 = l0; var l2 = l0; var l3 = l0;
-  var l4 = l0; var l5 = l0; var l6 = l0; var l7 = l0;
-  var r0 = l0; var r1 = l0; var r2 = l0; var r3 = l0;
-  var r4 = l0; var r5 = l0; var r6 = l0; var r7 = l0;
-  for (var k0 = 0u; k0 < K; k0 += SLICE) {
+  let to = split * SLICE * FOURS;
+  var c_i_e_j = vec4<f32>(); // row e of the fours i, columns of the fours j
+  for (var k0 = 0u; k0 < K; k0 += SPLIT * SLICE) {
     workgroupBarrier();
-    fill(base, m0, n0, k0, lid);
+    fill(base, m0, n0, k0 + split * SLICE, to, lid);
     workgroupBarrier();
-    for (var k = 0u; k < SLICE; k++) {
-      let p = tile_a[k * 16u + y];
-      let q = tile_a[k * 16u + 8u + y];
-      let l = tile_b[k * 16u + x];
-      let r = tile_b[k * 16u + 8u + x];
-      l0 += p.x * l; r0 += p.x * r;
-      l1 += p.y * l; r1 += p.y * r;
-      l2 += p.z * l; r2 += p.z * r;
-      l3 += p.w * l; r3 += p.w * r;
-      l4 += q.x * l; r4 += q.x * r;
-      l5 += q.y * l; r5 += q.y * r;
-      l6 += q.z * l; r6 += q.z * r;
-      l7 += q.w * l; r7 += q.w * r;
+    for (var k = to; k < to + SLICE * FOURS; k += FOURS) {
+      let p_i = tiles[k + 8u * _i + y];
+      let q_j = tiles[B_TILE + k + 8u * _j + x];
+      c_i_e_j += p_i[_e] * q_j;
     }
   }
   let m = m0 + y * 4u;
   let n = n0 + x * 4u;
-  store_row(z, m, n, l0, r0);
-  store_row(z, m + 1u, n, l1, r1);
-  store_row(z, m + 2u, n, l2, r2);
-  store_row(z, m + 3u, n, l3, r3);
-  store_row(z, m + 32u, n, l4, r4);
-  store_row(z, m + 33u, n, l5, r5);
-  store_row(z, m + 34u, n, l6, r6);
-  store_row(z, m + 35u, n, l7, r7);
-}
-
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
-) {
-  for (var z = wid.z; z < BATCH; z += groups.z) {
-    for (var m0 = wid.y * 64u; m0 < M; m0 += groups.y * 64u) {
-      for (var n0 = wid.x * 64u; n0 < N; n0 += groups.x * 64u) {
-        tile(z, m0, n0, lid);
-      }
-    }
+  if (SPLIT == 1u) {
+    store4(z, m + 32u * _i + _e, n + 32u * _j, c_i_e_j);
+    return;
   }
+  workgroupBarrier(); // one row of fours: share `split` adds up row `split`
+  tiles[(split * 4u + _e) * 64u + lid] = c_i_e_j;
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  for (var s = 0u; s < SPLIT; s++) { sum += tiles[(s * 4u + split) * 64u + lid]; }
+  store4(z, m + split, n, sum);
 }
 // product]

@@ -1,9 +1,14 @@
-// Matrix product without workgroup memory, for adapters that compute on the CPU, where barriers
-// cost more than they bring.
+// Matrix product without workgroup memory, for adapters that compute on the CPU four invocations
+// at a time: there a load costs as much as ten multiply-adds, whatever its pattern.
 //
 // Bindings: a, b, out. Shapes: a (…, M, K), b (…, K, N) and out (…, M, N), all strided.
-// Tiling: an invocation makes 8 rows × 4 columns; its columns lie 16 apart, so that the
-// invocations of a vector unit read and write neighbours. Scalar loads bound it.
+// Tiling: a quad of invocations makes SPREAD · ROWS rows × 4 · COLS columns. Along K it loads
+// SPREAD rows of a (4, or 1 where rows are few) and four columns of b at a time, one per
+// invocation, and exchanges the columns within the quad: c_i_j_s holds row `lane` and column
+// `lane ^ s` of block (i, j). Loads bound it, then the registers.
+// Lines with names in _i, _j, _s, _u are repeated for each of ROWS, COLS, SPREAD, DEEP.
+
+enable subgroups;
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
@@ -19,6 +24,13 @@ const B_ROW: u32 = 1u;
 const B_COL: u32 = 1u;
 const OUT_ROW: u32 = 1u;
 const OUT_COL: u32 = 1u;
+const ROWS: u32 = 1u;
+const COLS: u32 = 1u;
+const SPREAD: u32 = 1u;
+const DEEP: u32 = 1u; // steps along K per turn of the loop, whose variables cost at its end
+const ACROSS: u32 = 1u; // tiles along N
+const DOWN: u32 = 1u;
+const _i = 0u; const _j = 0u; const _s = 0u; const _u = 0u; // as it stands
 
 // [batch
 fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
@@ -26,67 +38,38 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 }
 // batch]
 
-fn store_row(z: u32, m: u32, n: u32, c: vec4<f32>) {
-  if (m >= M) { return; }
-  let at = z * M * N + m * OUT_ROW + n * OUT_COL;
-  if (n < N) { out[at] = c.x; }
-  if (n + 16u < N) { out[at + 16u * OUT_COL] = c.y; }
-  if (n + 32u < N) { out[at + 32u * OUT_COL] = c.z; }
-  if (n + 48u < N) { out[at + 48u * OUT_COL] = c.w; }
-}
+// Within a quad: the value of the invocation whose number differs by s.
+fn across_0(v: f32) -> f32 { return v; }
+fn across_1(v: f32) -> f32 { return quadSwapX(v); }
+fn across_2(v: f32) -> f32 { return quadSwapY(v); }
+fn across_3(v: f32) -> f32 { return quadSwapDiagonal(v); }
+fn across_s(v: f32) -> f32 { return v; } // as it stands
+fn place_s(v: u32) -> u32 { return bitcast<u32>(across_s(bitcast<f32>(v))); }
 
-fn tile(z: u32, m: u32, n: u32) {
-  let base = bases(z);
-  var row = base.x; // address along K of the rows of a; behind the last row it repeats
-  let m1 = (min(m + 1u, M - 1u) - m) * A_ROW;
-  let m2 = (min(m + 2u, M - 1u) - m) * A_ROW;
-  let m3 = (min(m + 3u, M - 1u) - m) * A_ROW;
-  let m4 = (min(m + 4u, M - 1u) - m) * A_ROW;
-  let m5 = (min(m + 5u, M - 1u) - m) * A_ROW;
-  let m6 = (min(m + 6u, M - 1u) - m) * A_ROW;
-  let m7 = (min(m + 7u, M - 1u) - m) * A_ROW;
-  row += m * A_ROW;
-  let n0 = min(n, N - 1u) * B_COL;
-  let n1 = min(n + 16u, N - 1u) * B_COL;
-  let n2 = min(n + 32u, N - 1u) * B_COL;
-  let n3 = min(n + 48u, N - 1u) * B_COL;
-  var col = base.y;
-  var c0 = vec4<f32>(); var c1 = c0; var c2 = c0; var c3 = c0;
-  var c4 = c0; var c5 = c0; var c6 = c0; var c7 = c0;
-  for (var k = 0u; k < K; k++) {
-    let x = vec4<f32>(b[col + n0], b[col + n1], b[col + n2], b[col + n3]);
-    c0 += a[row] * x;
-    c1 += a[row + m1] * x;
-    c2 += a[row + m2] * x;
-    c3 += a[row + m3] * x;
-    c4 += a[row + m4] * x;
-    c5 += a[row + m5] * x;
-    c6 += a[row + m6] * x;
-    c7 += a[row + m7] * x;
-    row += A_COL;
-    col += B_ROW;
-  }
-  store_row(z, m, n, c0);
-  store_row(z, m + 1u, n, c1);
-  store_row(z, m + 2u, n, c2);
-  store_row(z, m + 3u, n, c3);
-  store_row(z, m + 4u, n, c4);
-  store_row(z, m + 5u, n, c5);
-  store_row(z, m + 6u, n, c6);
-  store_row(z, m + 7u, n, c7);
-}
-
-@compute @workgroup_size(16)
+@compute @workgroup_size(4)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) lid: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  for (var z = wid.z; z < BATCH; z += groups.z) {
-    for (var m = wid.y * 8u; m < M; m += groups.y * 8u) {
-      for (var n = wid.x * 64u; n < N; n += groups.x * 64u) {
-        tile(z, m, n + lid);
-      }
-    }
+  let t = wid.x + wid.y * 32768u;
+  let z = t / (ACROSS * DOWN);
+  if (z >= BATCH) { return; }
+  let m = t / ACROSS % DOWN * (SPREAD * ROWS) + lane % SPREAD;
+  let n = t % ACROSS * (4u * COLS);
+  let base = bases(z);
+  let m_i = min(m + SPREAD * _i, M - 1u); // behind the last row and column they repeat
+  let n_j = min(n + 4u * _j + lane, N - 1u);
+  let n_j_s = place_s(n_j);
+  var a_i = base.x + m_i * A_ROW;
+  var b_j = base.y + n_j * B_COL;
+  var c_i_j_s = 0.0;
+  for (var k = 0u; k < K; k += DEEP) {
+    let p_i_u = a[a_i + _u * A_COL];
+    let q_j_u = b[b_j + _u * B_ROW];
+    let q_j_u_s = across_s(q_j_u);
+    c_i_j_s += p_i_u * q_j_u_s;
+    a_i += DEEP * A_COL;
+    b_j += DEEP * B_ROW;
   }
+  out[z * M * N + m_i * OUT_ROW + n_j_s * OUT_COL] = c_i_j_s;
 }

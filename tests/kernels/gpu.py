@@ -42,7 +42,7 @@ class Gpu:
             repeat: int = 0) -> Case:  # fmt: skip
         """A step with its operands in order, as numpy arrays of the stored words."""
         step = step._replace(operands=tuple(range(len(step.operands))))
-        case = Case(lower(step, Limits(software=software)), arrays, scalars, repeat)
+        case = Case(lower(step, Limits(software=software, quads=software)), arrays, scalars, repeat)
         self.cases.append(case)
         return case
 

@@ -16,7 +16,9 @@ async function main(folder) {
   const job = JSON.parse(fs.readFileSync(path.join(folder, "job.json"), "utf8"));
   const input = fs.readFileSync(path.join(folder, "in.bin"));
   const adapter = await gpu.requestAdapter();
+  const features = ["subgroups", "shader-f16"].filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({
+    requiredFeatures: features,
     requiredLimits: {
       maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
       maxBufferSize: adapter.limits.maxBufferSize,

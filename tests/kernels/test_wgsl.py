@@ -168,6 +168,12 @@ def products() -> Any:
         a @ b, b.t() @ a.t(), c @ tg.randn(4, 9, 5), tg.randn(100, 8) @ tg.randn(8),
         a[::2] @ b[:, 3:],
         a.relu() @ b + 1, tg.randn(2, 130) @ tg.randn(130, 3),
+        tg.randn(36, 300) @ tg.randn(300, 40), tg.randn(300, 36).t() @ tg.randn(300, 40)[:, 4:24],
+        tg.randn(2, 68, 35).transpose(1, 2) @ tg.randn(68, 72),
+        tg.randn(37, 301) @ tg.randn(301, 5), tg.randn(3, 66) @ tg.randn(66, 70),
+        tg.randn(1, 70) @ tg.randn(130, 70).t(),
+        tg.randn(2, 4, 9) @ tg.randn(2, 9, 7), tg.randn(129, 131) @ tg.randn(131, 133),
+        tg.randn(70, 64) @ tg.randn(64, 2), tg.randn(3, 20, 1) @ tg.randn(3, 1, 20),
     ]  # fmt: skip
 
 
@@ -178,6 +184,12 @@ def convolutions() -> Any:
         ((2, 4, 11, 8), (6, 2, 3, 2), {"stride": 2, "groups": 2, "padding": (1, 0)}),
         ((1, 6, 9, 9), (6, 1, 3, 3), {"groups": 6, "padding": 2, "dilation": 2}),
         ((2, 9, 12, 12), (10, 9, 1, 1), {"stride": 3}),
+        ((2, 4, 12, 13), (8, 4, 3, 3), {"stride": (2, 3), "padding": 2, "dilation": (2, 1)}),
+        ((1, 8, 13, 11), (5, 8, 3, 5), {"stride": (4, 3), "padding": 1, "dilation": (2, 2)}),
+        ((2, 3, 10, 19), (6, 1, 5, 3), {"groups": 3, "padding": 1}),
+        ((2, 3, 10, 9), (3, 1, 3, 3), {"groups": 3, "stride": 2}),
+        ((1, 2, 4, 7), (2, 1, 2, 2), {"groups": 2, "padding": 3}),
+        ((3, 2, 9, 9), (4, 2, 3, 3), {}),
     ]:
         x = tg.randn(*shape).requires_grad_()
         w = tg.randn(*weight).requires_grad_()
@@ -187,13 +199,41 @@ def convolutions() -> Any:
     return out
 
 
-PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, convolutions]
+def columns() -> Any:
+    """Reductions and transposes of the shapes that CPU adapters have a form of their own for."""
+    x, y = tg.randn(36, 264), tg.randn(40, 512)
+    return [
+        x.sum(0), x.max(0).values, (x - x.mean(0)).pow(2).sum(0), y.softmax(0), y.argmax(0),
+        (y > 3).any(0), tg.randn(3, 70, 256).sum(1), tg.randn(130, 264).sum(0), x.amax(1),
+        tg.randn(32, 48).t() * 2, tg.randn(3, 32, 16).transpose(1, 2) + 1, x.norm(dim=0),
+        tg.randn(64, 80).t() + tg.randn(80, 64),
+    ]  # fmt: skip
+
+
+PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, convolutions,
+            columns]  # fmt: skip
 
 
 @SOFTWARE
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_program(
     program: Callable[[], Any], software: bool, tmp_path: Path, monkeypatch: Any, _quiet: Any
+) -> None:
+    run_program(program, software, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("enough", [0, 1 << 30], ids=["large", "small"])
+@pytest.mark.parametrize("program", [products, convolutions], ids=lambda f: f.__name__)
+def test_tiles(
+    program: Callable[[], Any], enough: int, tmp_path: Path, monkeypatch: Any, _quiet: Any
+) -> None:
+    """Large tiles where small ones would be chosen; small tiles, and shares of K."""
+    monkeypatch.setattr(webgpu, "_ENOUGH", enough)
+    run_program(program, False, tmp_path, monkeypatch)
+
+
+def run_program(
+    program: Callable[[], Any], software: bool, tmp_path: Path, monkeypatch: Any
 ) -> None:
     gpu = Gpu()
     recorder = Recorder(gpu, software)

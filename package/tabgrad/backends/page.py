@@ -296,7 +296,7 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]
     from .wgsl import Limits
 
     buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
-    limits = Limits(buffers, bool(handle.info["software"]))
+    limits = Limits(buffers, bool(handle.info["software"]), bool(handle.info["quads"]))
     return webgpu.CAPS._replace(max_operands=buffers), lambda step: webgpu.lower(step, limits)
 
 

@@ -8,6 +8,7 @@ needs a device.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +16,24 @@ from ..dtypes import DType, bfloat16, float16, float32, int64
 from ..ir import USES_STATUS, Fused, Launch, Structured
 from ..schedule import Caps
 from .webgpu_fused import address, combine, fused
-from .wgsl import Limits, prelude, replace_section, section, source, substitute
+from .wgsl import (
+    Limits,
+    grid,
+    prelude,
+    repeat,
+    replace_section,
+    section,
+    sized,
+    source,
+    substitute,
+)
 
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16
 )
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
+_ENOUGH = 128  # workgroups that keep a GPU busy
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
 
 
@@ -33,8 +45,10 @@ def lower(step: Fused | Structured, limits: Limits = Limits()) -> list[Launch]: 
 
 
 def _launch(step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: int = 0) -> Launch:
-    grid = min(x, _MOST), min(y, _MOST), min(z, _MOST)
-    return Launch(text, step.operands, (), grid, flags)
+    counts = [_tiles(n, 2) if d in (float16, bfloat16) else n
+              for n, d in zip(step.sizes, step.dtypes, strict=True)]  # fmt: skip
+    size = min(x, _MOST), min(y, _MOST), min(z, _MOST)
+    return Launch(sized(text, counts), step.operands, (), size, flags)
 
 
 def _tiles(n: int, size: int) -> int:
@@ -49,21 +63,71 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
-    if not limits.software:
-        values = {"BATCH": batch, "M": m, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3],
-                  "B_ROW": b[2], "B_COL": b[3], "A_ALONG_K": a[3] <= a[2],
-                  "B_ALONG_K": b[2] < b[3]}  # fmt: skip
-        text = _batched(source("matmul"), sizes, a, b)
-        return [_launch(step, substitute(text, values), _tiles(n, 64), _tiles(m, 64), batch)]
-    slots, out = step.operands, (n, 1)
-    if n < 16 < m:  # the lanes run along the columns: take the product of the transposes
+    out = (n, 1)
+    if n < 4 < m:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
-        slots = (slots[1], slots[0], slots[2])
-    values = {"BATCH": batch, "M": m, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3],
-              "B_ROW": b[2], "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
-    text = substitute(_batched(source("matmul_direct"), sizes, a, b), values)
-    launch = _launch(step, text, _tiles(n, 64), _tiles(m, 8), batch)
-    return [launch._replace(slots=slots)]
+        at = (1, 0, 2)
+        step = step._replace(
+            operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at)
+        )
+    values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
+              "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
+    if limits.quads:
+        text = _batched(source("matmul_direct"), sizes, a, b)
+        return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
+    if m <= 4:
+        return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m)]
+    values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
+    del values["OUT_ROW"], values["OUT_COL"]
+    text = _vectors(_batched(source("matmul"), sizes, a, b), m, n, a, b)
+    return [_tiled(step, text, values)]
+
+
+def _matvec(step: Structured, text: str, values: dict[str, int], rows: int) -> Launch:
+    along_k = values["B_ROW"] < values["B_COL"]
+    size = {"ROWS": rows, "COLS": 4 if along_k else 1, "NL": 1 if along_k else 32,
+            "KL": 64 if along_k else 8}  # fmt: skip
+    text = substitute(repeat(text, {"i": rows, "j": size["COLS"]}), {**values, **size})
+    groups = _tiles(values["N"], size["COLS"] * size["NL"])
+    return _launch(step, text, groups, values["BATCH"])
+
+
+def _tiled(step: Structured, text: str, values: dict[str, Any]) -> Launch:
+    """The tiled product: large tiles where they are many, else small ones, else K in shares too."""
+    m, n, batch = values["M"], values["N"], values["BATCH"]
+    count = {t: _tiles(m, t) * _tiles(n, t) * batch for t in (64, 32)}
+    tile = 64 if count[64] >= _ENOUGH else 32
+    split = 4 if count[32] < _ENOUGH and values["K"] >= 256 else 1
+    text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
+    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": _tiles(n, tile), "DOWN": _tiles(m, tile)}
+    return _launch(step, substitute(text, {**values, **sizes}), *grid(count[tile]))
+
+
+def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
+    """Four elements per access wherever they lie side by side on their 16 bytes."""
+    fit = [not any(x % 4 for x in (*v[0], v[1], step, size)) and unit == 1
+           for v, unit, step, size in ((a, a[2], a[3], m), (b, b[3], b[2], n))]  # fmt: skip
+    functions = section(text, "fours")
+    for on, name, head, at in (
+        (fit[0], "a", "load_a4(base: u32, m: u32, k: u32)", "base + m + k * A_COL"),
+        (fit[1], "b", "load_b4(base: u32, k: u32, n: u32)", "base + k * B_ROW + n"),
+    ):
+        if on:
+            outside = "m >= M || k >= K" if name == "a" else "n >= N || k >= K"
+            body = (f"fn {head} -> vec4<f32> {{\n  if ({outside}) {{ return vec4<f32>(); }}\n"
+                    f"  return {name}[({at}) / 4u];\n}}\n")  # fmt: skip
+            functions = re.sub(rf"fn load_{name}4.*?\n}}\n", lambda _: body, functions, flags=re.S)  # noqa: B023
+            text = re.sub(rf"fn load_{name}\(.*?\n}}\n", "", text, flags=re.S)
+            text = text.replace(f" {name}: array<f32>", f" {name}: array<vec4<f32>>")
+    if n % 4 == 0:
+        body = """fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
+  if (m < M && n < N) { out[((z * M + m) * N + n) / 4u] = value; }
+}
+"""
+        functions = re.sub(r"fn store4.*?\n}\n", lambda _: body, functions, flags=re.S)
+        text = re.sub(r"fn store_out\(.*?\n}\n", "", text, flags=re.S)
+        text = text.replace(" out: array<f32>", " out: array<vec4<f32>>")
+    return replace_section(text, "fours", functions)
 
 
 def _batched(text: str, sizes: tuple[int, ...], a: Any, b: Any) -> str:
@@ -77,13 +141,32 @@ def _batched(text: str, sizes: tuple[int, ...], a: Any, b: Any) -> str:
     return replace_section(text, "batch", f"{head}{body}  return vec2<u32>(p, q);\n}}\n")
 
 
+def _quads(
+    step: Structured, text: str, values: dict[str, int], batch: int, m: int, n: int, k: int
+) -> Launch:
+    """A kernel of quads that makes (m, n) from products of length k."""
+    spread = 4 if m > 3 else 1
+    rows = min(_tiles(m, spread), 4)
+    cols = min(_tiles(n, 4), 8 if spread == 1 else 4)
+    deep = next(d for d in (4, 2, 1) if k % d == 0)
+    text = repeat(text, {"i": rows, "j": cols, "s": spread, "u": deep})
+    down, across = _tiles(m, spread * rows), _tiles(n, 4 * cols)
+    sizes = {"ROWS": rows, "COLS": cols, "SPREAD": spread, "DEEP": deep, "ACROSS": across,
+             "DOWN": down}  # fmt: skip
+    return _launch(step, substitute(text, {**values, **sizes}), *grid(batch * down * across))
+
+
 _CONV = ("C", "H", "W", "O", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW")
 _WINDOW = ("H", "W", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW")
 
 
 def _conv(step: Structured, limits: Limits) -> list[Launch]:
     names = dict(zip(("BATCH", *_CONV, "GROUPS"), step.arg, strict=True))
-    if limits.software:
+    single = {"conv2d": names["C"], "conv2d_input": names["O"]}.get(step.op) == names["GROUPS"]
+    strides = names["C"] == names["O"] and names["SH"] == names["SW"] == 1
+    if single and (step.op == "conv2d" or strides):
+        return _conv_depth(step, names)
+    if limits.quads:
         rule = _conv_weight_direct if step.op == "conv2d_weight" else _conv_direct
         return rule(step, names)
     groups = names.pop("GROUPS")
@@ -99,24 +182,58 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     values = {**names, "BATCH": groups, "M": m, "N": n, "K": k, "CG": cg, "OG": og,
               "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
     text = section(source(step.op), "operands") + section(source("matmul"), "product")
-    return [_launch(step, substitute(text, values), _tiles(n, 64), _tiles(m, 64), groups)]
+    return [_tiled(step, text, values)]
 
 
 def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
     groups, back = names["GROUPS"], step.op == "conv2d_input"
     cg, og = names["C"] // groups, names["O"] // groups
     taps = names["KH"] * names["KW"]
-    image, result = names["H"] * names["W"], names["OH"] * names["OW"]
-    ci, co, x_plane, y_plane = (og, cg, result, image) if back else (cg, og, image, result)
-    pixels = names["BATCH"] * y_plane
+    image, result = (names["H"], names["W"]), (names["OH"], names["OW"])
+    ci, co, x, y = (og, cg, result, image) if back else (cg, og, image, result)
+    phases = (names["SH"], names["SW"]) if back else (1, 1)
+    grid_h, grid_w = _tiles(y[0], phases[0]), _tiles(y[1], phases[1])
+    pixels = names["BATCH"] * grid_h * grid_w
     values = {
-        **{k: names[k] for k in _WINDOW}, "GROUPS": groups, "PIXELS": pixels, "CI": ci, "CO": co,
-        "X_PLANE": x_plane, "Y_PLANE": y_plane, "W_GROUP": og * cg * taps,
-        "W_CI": cg * taps if back else taps, "W_CO": taps if back else cg * taps,
-        "BACKWARD": back,
+        **{k: names[k] for k in _WINDOW if k not in ("H", "W", "OH", "OW")},
+        "GROUPS": groups, "PIXELS": pixels, "GH": grid_h, "GW": grid_w,
+        "CI": ci, "CO": co, "XH": x[0], "XW": x[1], "YH": y[0], "YW": y[1],
+        "W_GROUP": og * cg * taps, "W_CI": cg * taps if back else taps,
+        "W_CO": taps if back else cg * taps, "BACKWARD": back, "PHASES_H": phases[0],
+        "PHASES_W": phases[1],
     }  # fmt: skip
-    text = substitute(source("conv2d_direct"), values)
-    return [_launch(step, text, _tiles(pixels, 64), _tiles(co, 8), groups)]
+    for side, stride in zip("HW", phases, strict=True):
+        common = math.gcd(stride, names[f"D{side}"])
+        step_, dilation = stride // common, names[f"D{side}"] // common
+        inverse = pow(dilation, -1, step_) if step_ > 1 else 0
+        values |= {f"COMMON_{side}": common, f"STEP_{side}": step_, f"INVERSE_{side}": inverse}
+    batch = groups * phases[0] * phases[1]
+    return [_quads(step, source("conv2d_direct"), values, batch, co, pixels, ci)]
+
+
+def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
+    """Windows of single channels: strips of a row of pixels share what they load."""
+    back = step.op == "conv2d_input"
+    names = dict(names)
+    if back:  # a convolution of g with the window turned round
+        for side in "HW":
+            edge = names[f"D{side}"] * (names[f"K{side}"] - 1)
+            names[f"P{side}"] = (edge - names[f"P{side}"]) % (1 << 32)
+            names[side], names[f"O{side}"] = names[f"O{side}"], names[side]
+    width, stride, dilation = names["OW"], names["SW"], names.pop("DW")
+    wide = min(range(1, min(width, 8) + 1), key=lambda n: (_tiles(width, n) * (n + 4), -n))
+    values = {**{k: names[k] for k in _WINDOW if k in names},
+              "PLANES": names["BATCH"] * names["O"], "CHANNELS": names["O"],
+              "EACH": names["O"] // names["C"], "TURNED": back, "WIDE": wide,
+              "STRIPS": _tiles(width, wide)}  # fmt: skip
+    taps = {(t, j): t * stride + j * dilation for t in range(wide) for j in range(names["KW"])}
+    lines = [f"let x_{at} = load(start, v + {at}u, inside);" for at in sorted({*taps.values()})]
+    lines += [f"let w_{j} = weight(at + {j}u);" for j in range(names["KW"])]
+    lines += [f"c_{t} += w_{j} * x_{at};" for (t, j), at in taps.items()]
+    text = replace_section(source("conv2d_depth"), "taps", "\n".join(lines) + "\n")
+    text = substitute(repeat(text, {"i": wide}), values)
+    strips = values["PLANES"] * names["OH"] * values["STRIPS"]
+    return [_launch(step, text, *grid(_tiles(strips, 64)))]
 
 
 def _conv_weight_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
@@ -125,8 +242,8 @@ def _conv_weight_direct(step: Structured, names: dict[str, int]) -> list[Launch]
     taps = cg * names["KH"] * names["KW"]
     values = {**{k: names[k] for k in _WINDOW}, "BATCH": names["BATCH"], "GROUPS": groups,
               "CG": cg, "OG": og}  # fmt: skip
-    text = substitute(source("conv2d_weight_direct"), values)
-    return [_launch(step, text, _tiles(taps, 64), _tiles(og, 8), groups)]
+    text = source("conv2d_weight_direct")
+    return [_quads(step, text, values, groups, og, taps, names["OW"])]
 
 
 # --- scan, sort, scatter, copy --------------------------------------------------------------------

@@ -21,7 +21,7 @@ from .wgsl import Limits, folded, grid, prelude
 TYPES = {"f": "f32", "i": "i32", "l": "i32", "b": "bool"}
 _PACKED = {float16: "half", bfloat16: "bfloat"}
 _NARROW = {uint8: "{} & 255", int8: "({} << 24u) >> 24u", int16: "({} << 16u) >> 16u"}
-_GROUP = 64  # invocations of a workgroup of an elementwise kernel
+_UNROLLED = 24  # instructions of a loop that may be repeated four times in a turn
 _BLOCK = 256  # a sum of more terms is made of partial sums, for accuracy
 
 
@@ -61,10 +61,14 @@ def _assemble(step: Fused, kernel: _Kernel, body: str, limits: Limits) -> Launch
 
 def _binding(n: int, k: int, step: Fused, kernel: _Kernel) -> str:
     access = "read_write" if k in step.writes else "read"
-    element = _storage(step.dtypes[k])
+    element, count = _storage(step.dtypes[k]), step.sizes[k]
+    if step.dtypes[k] in _PACKED:
+        count = -(-count // 2)
     if k in kernel.vectors:
-        element = f"vec4<{element}>"
-    return f"@group(0) @binding({n}) var<storage, {access}> b{k}: array<{element}>;"
+        element, count = f"vec4<{element}>", count // 4
+    # its length makes bounds checks cheap where they are made in software
+    array = f"array<{element}, {max(count, 1)}>"
+    return f"@group(0) @binding({n}) var<storage, {access}> b{k}: {array};"
 
 
 def _storage(dtype: DType) -> str:
@@ -189,13 +193,23 @@ def _terms(scope: _Scope, axis: _Axis, strides: tuple[int, ...]) -> list[str]:
 def _term(scope: _Scope, var: str, total: int, behind: int, size: int, stride: int) -> str:
     index, name = var, var
     if behind > 1:
-        index, name = f"{index} / {behind}u", f"{name}_{behind}"
+        index, name = _over(index, behind), f"{name}_{behind}"
     if behind * size != total:
-        index = f"({index}) % {size}u" if behind > 1 else f"{index} % {size}u"
+        index = f"({index})" if behind > 1 else index
+        index = f"{index} & {size - 1}u" if _power(size) else f"{index} % {size}u"
         name = f"{name}_m{size}"
     if index != var:
         index = scope.let(name, index)
     return index if stride == 1 else f"{index} * {stride % (1 << 32)}u"  # wraps if negative
+
+
+def _power(n: int) -> bool:
+    return n & (n - 1) == 0
+
+
+def _over(x: str, n: int) -> str:
+    """Compilers on the CPU do not see that dividing by a power of two is a shift."""
+    return f"{x} >> {n.bit_length() - 1}u" if _power(n) else f"{x} / {n}u"
 
 
 def address(
@@ -288,7 +302,18 @@ class _Elementwise(_Kernel):
             self.vectors = self._vectors()
         for instr in self.instrs:
             self.same.append(self._same(instr))
-        self.groups = -(-self.rows // (self.lanes * _GROUP))
+        self.tiled = self._tiled()
+        self.group = 256 if limits.software and not self.tiled else 64
+        self.groups = -(-self.rows // (self.lanes * self.group))
+
+    def _tiled(self) -> bool:
+        """Does a load run along the second last dimension? Then workgroups make 16 × 16 elements,
+        so that they use whole cache lines of it."""
+        rows = self.step.rows
+        if self.lanes < 4 or len(rows) < 2 or rows[-1] % 16 or rows[-2] % 16:
+            return False
+        strides = [i.arg[1] for i in self.instrs if i.op == "load"]
+        return any(s[-2] == 1 and s[-1] > 1 for s in strides)
 
     def _same(self, instr: Instr) -> bool:
         if instr.op in ("load", "addr"):
@@ -315,8 +340,15 @@ class _Elementwise(_Kernel):
 
     def body(self) -> str:
         scope = _Scope(1)
-        scope.put(f"let at = ({folded(self.groups)}) * {_GROUP}u + lid;")
-        if self.rows % (self.lanes * _GROUP):
+        if self.tiled:
+            tile, across = f"({folded(self.groups)})", self.step.rows[-1] // 16
+            scope.put(
+                f"let down = {tile} / {across}u * 16u + (lid >> 2u);",
+                f"let at = (down * {across}u + {tile} % {across}u) * 4u + (lid & 3u);",
+            )
+        else:
+            scope.put(f"let at = ({folded(self.groups)}) * {self.group}u + lid;")
+        if self.rows % (self.lanes * self.group):
             over = -(-self.rows // self.lanes)
             scope.put(f"if (at >= {over}u) {{ return; }}")
         scope.put("let i = at;" if self.lanes == 1 else f"let i = at * {self.lanes}u;")
@@ -333,7 +365,7 @@ class _Elementwise(_Kernel):
                     scope.put(f"let {self.name(k, lane)} = {self.expression(scope, instr, lane)};")
         lines = "\n".join(scope.lines)
         return (
-            f"@compute @workgroup_size({_GROUP})\n"
+            f"@compute @workgroup_size({self.group})\n"
             "fn main(@builtin(workgroup_id) wid: vec3<u32>,"
             " @builtin(local_invocation_index) lid: u32) {\n"
             f"{lines}\n}}\n"
@@ -414,7 +446,6 @@ class _Rows(_Kernel):
     def __init__(self, step: Fused, limits: Limits) -> None:
         super().__init__(step, limits)
         self.inner = math.prod(step.inner)
-        self.same = [True] * len(self.instrs)
         self.columns = self._columns()
         self.tall, self.wide = self._shape()
         # 16-bit results, one per row: two rows share a word, so they meet in workgroup memory
@@ -425,7 +456,11 @@ class _Rows(_Kernel):
         ]
         if self.paired:
             self.tall += self.tall % 2
-        self.groups = -(-self.rows // self.tall)
+        fit = self.rows % 8 == 0 and self.rows >= 256 and len(self.instrs) <= _UNROLLED // 2
+        if limits.software and self.columns and fit and not self.paired:
+            self.tall, self.lanes = 8, 8  # whole cache lines of what is read down a column
+        self.same = [False] * len(self.instrs)
+        self.groups = -(-self.rows // (self.tall * self.lanes))
 
     def _columns(self) -> bool:
         """Do more loads run along the rows than along the inner space?"""
@@ -479,9 +514,14 @@ class _Rows(_Kernel):
         scope.put(f"let lane = {lane};")
         scope.put(f"let row = ({folded(self.groups)}) * {self.tall}u + {row};")
         if self.wide == 1 and not self.paired:
-            scope.put(f"if (row >= {self.rows}u) {{ return; }}", "let i = row;")
+            scope.put(f"if (row >= {self.rows // self.lanes}u) {{ return; }}")
+            for n in range(self.lanes):
+                scope.put(f"let {self.row(n)} = row * {self.lanes}u + {n}u;")
         else:  # nobody leaves before the barriers
             scope.put(f"let i = min(row, {self.rows - 1}u);")
+
+    def row(self, lane: int) -> str:
+        return f"i{lane}" if self.lanes > 1 else "i"
 
     def guard(self) -> str:
         """The condition under which an invocation may write."""
@@ -496,9 +536,12 @@ class _Rows(_Kernel):
                 self.store_paired(scope, k, instr)
             elif instr.op == "store":
                 conditions = [self.guard(), "lane == 0u" if self.wide > 1 else ""]
-                self.store(scope, instr, " && ".join(c for c in conditions if c))
+                for lane in range(self.lanes):
+                    self.store(scope, instr, " && ".join(c for c in conditions if c), lane)
             else:
-                scope.put(f"let v{k} = {self.expression(scope, instr, 0)};")
+                for lane in range(self.lanes):
+                    value = self.expression(scope, instr, lane)
+                    scope.put(f"let {self.name(k, lane)} = {value};")
 
     def needed(self, roots: list[int]) -> list[int]:
         found: set[int] = set()
@@ -522,15 +565,15 @@ class _Rows(_Kernel):
         reduces = [k for k in roots if self.instrs[k].op == "reduce"]
         for k in reduces:
             instr = self.instrs[k]
-            scope.put(f"var s{k}: {TYPES[instr.type]} = {neutral(instr.arg, instr.type)};")
+            start = neutral(instr.arg, instr.type)
+            for lane in range(self.lanes):
+                scope.put(f"var {self.sum('s', k, lane)}: {TYPES[instr.type]} = {start};")
         sums = [k for k in reduces if self.instrs[k].arg == "sum" and self.instrs[k].type == "f"]
         terms = -(-self.inner // self.wide)
         if sums and terms > _BLOCK:
             self.blocked(scope, roots, sums, terms)
         else:
-            scope.put(f"for (var k = lane; k < {self.inner}u; k += {self.wide}u) {{")
-            self.walk(scope, roots, [], 2)
-            scope.put("}")
+            self.turns(scope, roots, [], "lane", f"{self.inner}u", self.inner, 1)
         self.finish(scope, reduces)
 
     def blocked(self, scope: _Scope, roots: list[int], sums: list[int], terms: int) -> None:
@@ -538,28 +581,50 @@ class _Rows(_Kernel):
         block = self.wide << (terms.bit_length() + 1) // 2
         scope.put(f"for (var start = lane; start < {self.inner}u; start += {block}u) {{")
         for k in sums:
-            scope.put(f"  var p{k} = 0.0;")
+            for lane in range(self.lanes):
+                scope.put(f"  var {self.sum('p', k, lane)} = 0.0;")
         scope.put(f"  let stop = min(start + {block}u, {self.inner}u);")
-        scope.put(f"  for (var k = start; k < stop; k += {self.wide}u) {{")
-        self.walk(scope, roots, sums, 3)
-        scope.put("  }")
+        # blocks divide by 4 · wide, so all terms do if their number does
+        self.turns(scope, roots, sums, "start", "stop", self.inner, 2)
         for k in sums:
-            scope.put(f"  s{k} += p{k};")
+            for lane in range(self.lanes):
+                scope.put(f"  {self.sum('s', k, lane)} += {self.sum('p', k, lane)};")
         scope.put("}")
+
+    def turns(self, scope: _Scope, roots: list[int], sums: list[int], start: str, stop: str,
+              terms: int, indent: int) -> None:  # fmt: skip
+        """The loop itself, four elements in a turn where their number allows it."""
+        pad, wide = "  " * (indent - 1), self.wide
+        if terms % (4 * wide) or len(self.needed(roots)) * self.lanes > _UNROLLED:
+            scope.put(f"{pad}for (var k = {start}; k < {stop}; k += {wide}u) {{")
+            self.walk(scope, roots, sums, indent + 1)
+        else:
+            scope.put(f"{pad}for (var at = {start}; at < {stop}; at += {4 * wide}u) {{")
+            for turn in range(4):
+                scope.put(f"{pad}  {{ let k = at + {turn * wide}u;")
+                self.walk(scope, roots, sums, indent + 2)
+                scope.put(f"{pad}  }}")
+        scope.put(f"{pad}}}")
 
     def walk(self, scope: _Scope, roots: list[int], sums: list[int], indent: int) -> None:
         inside = _Scope(indent, scope)
         for k in self.needed(roots):
             instr = self.instrs[k]
-            if instr.op == "store":
-                self.store(inside, instr, self.guard())
-            elif instr.op == "reduce":
-                into = f"p{k}" if k in sums else f"s{k}"
-                value = combine(instr.arg, instr.type, into, f"v{instr.srcs[0]}")
-                inside.put(f"{into} = {value};")
-            else:
-                inside.put(f"let v{k} = {self.expression(inside, instr, 0)};")
+            for lane in range(self.lanes):
+                if instr.op == "store":
+                    self.store(inside, instr, self.guard(), lane)
+                elif instr.op == "reduce":
+                    into = self.sum("p" if k in sums else "s", k, lane)
+                    value = self.name(instr.srcs[0], lane)
+                    inside.put(f"{into} = {combine(instr.arg, instr.type, into, value)};")
+                else:
+                    value = self.expression(inside, instr, lane)
+                    inside.put(f"let {self.name(k, lane)} = {value};")
         scope.lines += inside.lines
+
+    def sum(self, kind: str, k: int, lane: int) -> str:
+        """The variable of a reduction, or (``p``) of its part in a block."""
+        return self.name(k, lane).replace("v", kind, 1)
 
     def finish(self, scope: _Scope, reduces: list[int]) -> None:
         """The invocations of a row put their results together."""
@@ -567,7 +632,8 @@ class _Rows(_Kernel):
             return
         if self.wide == 1:
             for k in reduces:
-                scope.put(f"let v{k} = s{k};")
+                for lane in range(self.lanes):
+                    scope.put(f"let {self.name(k, lane)} = {self.sum('s', k, lane)};")
             return
         step, first = (f"n * {self.tall}u", f"lid % {self.tall}u") if self.columns else (
             "n", "lid - lane")  # fmt: skip
@@ -615,15 +681,15 @@ class _Rows(_Kernel):
         rows, inner = self.step.rows, self.step.inner
         if strides is None:
             strides = contiguous(rows + inner if instr.level else rows)
-        terms = _terms(scope, _Axis("i", rows), strides[: len(rows)])
+        terms = _terms(scope, _Axis(self.row(lane), rows), strides[: len(rows)])
         if instr.level:
             terms += _terms(scope, _Axis("k", inner), strides[len(rows) :])
         if offset or not terms:
             terms.append(f"{offset % (1 << 32)}u")
         return " + ".join(terms)
 
-    def store(self, scope: _Scope, instr: Instr, condition: str) -> None:
+    def store(self, scope: _Scope, instr: Instr, condition: str, lane: int) -> None:
         operand = instr.arg[0]
-        value = self.encoded(operand, f"v{instr.srcs[0]}")
-        line = f"b{operand}[{self.address(scope, instr, 0)}] = {value};"
+        value = self.encoded(operand, self.name(instr.srcs[0], lane))
+        line = f"b{operand}[{self.address(scope, instr, lane)}] = {value};"
         scope.put(f"if ({condition}) {{ {line} }}" if condition else line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,10 +13,12 @@ _MAX_GROUPS = 65535  # along one dimension of a grid
 
 
 class Limits(NamedTuple):
-    """What an adapter is: ``software`` is true where it computes on the CPU."""
+    """What an adapter is: ``software`` is true where it computes on the CPU, ``quads`` where it
+    does so four invocations at a time and can exchange values between them."""
 
     max_storage_buffers: int = 8
     software: bool = False
+    quads: bool = False
 
 
 def grid(groups: int) -> tuple[int, int, int]:
@@ -91,3 +94,34 @@ def prelude(body: str) -> str:
 def replace_section(text: str, name: str, body: str) -> str:
     """Puts other lines between the marker lines of a section."""
     return text.replace(section(text, name), body)
+
+
+def repeat(text: str, times: dict[str, int]) -> str:
+    """Repeats each line with names in ``_i`` for every number below ``times["i"]``. Lines in ``_u``
+    that follow each other are repeated together; lines marked ``// as it stands`` fall away."""
+    text = re.sub(r"^.*// as it stands\n", "", text, flags=re.M)
+    if "u" in times:
+        block = re.compile(r"(?:^.*_u(?:_|\b).*\n)+", re.M)
+        copies = range(times["u"])
+        text = block.sub(lambda m: "".join(_numbered(m[0], "u", n) for n in copies), text)
+    for name in times:
+        line = re.compile(rf"^.*_{name}(?:_|\b).*\n", re.M)
+        copies = range(times[name])
+        text = line.sub(lambda m: "".join(_numbered(m[0], name, n) for n in copies), text)  # noqa: B023
+    return text
+
+
+def _numbered(text: str, name: str, n: int) -> str:
+    text = re.sub(rf"(?<!\w)_{name}\b", f"{n}u", text)
+    return re.sub(rf"_{name}(?=_|\b)", f"_{n}", text)
+
+
+def sized(text: str, words: Sequence[int]) -> str:
+    """Bindings as arrays of their real length, for adapters that check bounds in software."""
+
+    def length(m: re.Match[str]) -> str:
+        if int(m[2]) >= len(words):
+            return m[0]
+        return f"{m[1]}, {max(words[int(m[2])] // (4 if 'vec4' in m[1] else 1), 1)}>;"
+
+    return re.sub(r"(@binding\((\d+)\) var<storage[^>]*> \w+: array<[\w<>]+)>;", length, text)

@@ -45,12 +45,16 @@ function describe(adapter, device) {
   const fallback = /** @type {any} */ (adapter).isFallbackAdapter || adapter.info.isFallbackAdapter;
   const granted = /** @type {Record<string, number>} */ (/** @type {unknown} */ (device.limits));
   const limits = [...LIMITS, "maxStorageBuffersPerShaderStage"];
+  const software = Boolean(fallback) || SOFTWARE.test(names);
+  const { subgroupMinSize, subgroupMaxSize } = /** @type {any} */ (adapter.info);
+  const fours = subgroupMinSize === 4 && subgroupMaxSize === 4;
   return {
     kind: "webgpu",
     vendor,
     architecture,
     description: description || model,
-    software: Boolean(fallback) || SOFTWARE.test(names),
+    software,
+    quads: software && fours && device.features.has("subgroups"),
     features: FEATURES.filter((name) => device.features.has(name)),
     limits: Object.fromEntries(limits.map((name) => [name, granted[name]])),
   };
