@@ -47,9 +47,8 @@ static void NAME(row_of_tiles)(NAME(Tile) *t, REAL *c, int step, int rows) {
   }
 }
 
-// Rows from..to of a piece.
-static void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w,
-                                 const NAME(Target) *to, const Piece *p, int from, int end) {
+void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
+                          const Piece *p, int from, int end) {
   for (int c = 0; c < f->channels; c += f->depth) {
     int depth = NAME(least)(f->depth, f->channels - c), panels = NAME(blocks)(end - from, MR);
     NAME(fill)(f, p, c, depth, (REAL *)room_b);

@@ -66,6 +66,10 @@ typedef struct {
   int rows, row_step, step, *tap;
 } NAME(Taps);
 
+// Rows from..end of a piece, by tiles.
+void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
+                          const Piece *p, int from, int end);
+
 // In how many slices of its rows each of `count` pieces is shared.
 static inline int NAME(slices)(int count, int parts) {
   return count % parts == 0 || count >= 4 * parts ? 1 : parts;

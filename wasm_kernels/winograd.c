@@ -82,48 +82,50 @@ static void transform_kernels(const Taps_f *w, int turned, int i, int c, int dep
   }
 }
 
-// One result by its definition, for what is not finite after the transforms: there inf and nan, and
-// what becomes too large, reach all of a tile.
-static float result(const Field_f *f, const Taps_f *w, int row, int image, int y, int x) {
-  float sum = 0;
-  for (int k = 0; k < f->channels * 9; k++) {
-    int c = k / 9, t = k % 9, line = y + f->down[t], column = x + f->right[t];
-    int inside = (unsigned)line < (unsigned)f->height && (unsigned)column < (unsigned)f->width;
-    int at = image * f->image + c * f->plane + line * f->width + column;
-    sum += (inside ? f->x[at] : 0) * w->a[row * w->row_step + c * w->step + w->tap[t]];
-  }
-  return sum;
-}
-
 typedef struct {
   const Field_f *f;  // uncut
   const Taps_f *w;
   const Target_f *t;
-  const Piece *p;  // of tiles
+  Piece *p;  // of tiles
   int turned;      // the kernels
 } Work;
 
-// Four tiles of row i: m has them at steps of `step`; `first` counts the piece's tiles.
-static void transform_results(const Work *o, int i, const float *m, int step, int first) {
+// Four tiles of row i: m has them at steps of `step`; `first` counts the piece's tiles. 1: some
+// result is not finite.
+static int transform_results(const Work *o, int i, const float *m, int step, int first) {
   F4 d[36], odd = {0};
   UNROLL_FULLY for (int k = 0; k < 36; k++) d[k] = AT(m + k * step);
   UNROLL_FULLY for (int k = 0; k < 6; k++) result_line(d + k, 6);
   UNROLL_FULLY for (int k = 0; k < 4; k++) result_line(d + 6 * k, 1);
   UNROLL_FULLY for (int k = 0; k < 16; k++) odd += d[k / 4 * 6 + k % 4] * 0;
-  int across = o->p->columns, area = o->p->rows * across;
+  int across = o->p->columns, area = o->p->rows * across, some = 0;
   for (int q = 0; q < 4 && first + q < o->p->n * area; q++) {
     int tile = first + q, image = o->p->image + tile / area;
     int y = (o->p->y + tile % area / across) * 4, x = (o->p->x + tile % across) * 4;
+    some |= odd[q] != 0;
     float *to = o->t->c + image * o->t->image + i * o->t->channel + y * o->t->row + x;
     for (int r = 0; r < 4 && y + r < o->f->oh; r++, to += o->t->row) {
       F4 *line = d + 6 * r, whole = {line[0][q], line[1][q], line[2][q], line[3][q]};
-      if (odd[q] != 0)
-        for (int k = 0; k < 4 && x + k < o->f->ow; k++)
-          whole[k] = result(o->f, o->w, i, image, y + r, x + k);
       if (x + 4 <= o->f->ow) AT(to) = whole;
       else
         for (int k = 0; x + k < o->f->ow; k++) to[k] = whole[k];
     }
+  }
+  return some;
+}
+
+// Rows from..to of a piece (of outputs) by direct sums: in the transforms inf and nan, and what
+// becomes too large, reach all of a tile.
+static void redo(const Work *o, const Piece *p, int from, int to) {
+  Field_f f = *o->f;
+  Target_f t = *o->t;
+  for (int k = 0; k < 9; k++) f.down[k] += p->y, f.right[k] += p->x;
+  f.x += p->image * f.image, t.c += p->image * t.image + p->y * t.row + p->x;
+  f.images = p->n, f.oh = p->rows, f.ow = p->columns;
+  plan_f(&f, 512, 1 << 30);
+  for (int k = 0; k < f.count; k++) {
+    Piece part = piece_f(&f, k);
+    convolve_piece_f(&f, o->w, &t, &part, from, to);
   }
 }
 
@@ -166,8 +168,8 @@ static int dense_3x3(const Field_f *f, const Taps_f *w, int *top, int *left) {
   return order;
 }
 
-// Rows from..to of a piece of `width` tiles.
-static void multiply_piece(const Work *o, int from, int to, int width) {
+// Rows from..to of a piece of `width` tiles; notes which rows have a result that is not finite.
+static void multiply_piece(const Work *o, int from, int to, int width, uint8_t *odd) {
   int channels = o->f->channels, panels = blocks_f(to - from, MR);
   float *v = (float *)room_b, *m = v + 36 * spread(width * channels);
   int tiles = o->p->n * o->p->rows * o->p->columns;
@@ -176,7 +178,7 @@ static void multiply_piece(const Work *o, int from, int to, int width) {
     multiply_transforms(o, i, rows, tiles, width, v, m);
     for (int r = 0; r < rows; r++)
       for (int k = 0; k < tiles; k += 4)
-        transform_results(o, i + r, m + r * width + k, MR * width, k);
+        odd[i + r - from] |= transform_results(o, i + r, m + r * width + k, MR * width, k);
     i += rows;
   }
 }
@@ -209,10 +211,17 @@ int winograd(const Field_f *whole, const Taps_f *kernels, const Target_f *t, con
     int to = share_f(kernels->rows, MR, unit % slices + 1, slices);
     runs_f(&f, &p, t, 1, 4, 0);
     transform_windows(&f, &p, whole->channels, width, (float *)room_b);
-    multiply_piece(&(Work){whole, kernels, t, &p, order > 1}, from, to, width);
+    Work work = {whole, kernels, t, &p, order > 1};
+    uint8_t odd[to - from + 1];
+    __builtin_memset(odd, 0, (unsigned)(to - from + 1));
+    multiply_piece(&work, from, to, width, odd);
     p.y *= 4, p.x *= 4;
     p.rows = least_f(p.rows * 4, whole->oh - p.y);
     p.columns = least_f(p.columns * 4, whole->ow - p.x);
+    for (int i = from, end; i < to; i = end + 1) {  // runs of odd rows
+      for (end = i; odd[end - from];) end++;
+      if (end > i) redo(&work, &p, i, end);
+    }
     finish_piece_f(e, t, &p, whole->ow, from, to);
   }
   return 1;
