@@ -317,15 +317,12 @@ def _run(
     entries: dict[int, Entry] = {}
     heap: list[int] = []
     results: dict[int, Any] = {}
+    leaves: dict[int, tuple[Any, Any]] = {}  # what has come to each leaf so far
 
     def push(target: Any, nr: int, g: Any) -> None:
         if not isinstance(target, Entry):
-            g = _hooked(target._hooks, g)
-            k = None if wanted is None else wanted.get(id(target))
-            if k is not None:
-                results[k] = g if k not in results else results[k] + g
-            elif wanted is None:
-                sink(target, g)
+            old = leaves.get(id(target))
+            leaves[id(target)] = target, g if old is None else old[1] + g
             return
         grads = ready.get(target.seq)
         if grads is None:
@@ -356,6 +353,12 @@ def _run(
                 push(e[0], e[1], g)
             if not keep:
                 entry.release()
+        for target, g in leaves.values():
+            g = _hooked(target._hooks, g)
+            if wanted is None:
+                sink(target, g)
+            elif id(target) in wanted:
+                results[wanted[id(target)]] = g
     return results
 
 
