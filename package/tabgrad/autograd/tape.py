@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..graph import empty_trash, trash
+from ..graph import capture, empty_trash, trash
 
 if TYPE_CHECKING:
     from ..ops.row import Row
@@ -212,6 +212,7 @@ class Handle:
     def remove(self) -> None:
         """Takes the hook off; a second call does nothing."""
         if self.hook in self.hooks:
+            capture.changes += 1
             self.hooks.remove(self.hook)
 
     def __enter__(self) -> Handle:
@@ -308,10 +309,12 @@ def _run(
     create: bool,
     wanted: dict[Any, int] | None,
     sink: Callable[[Any, Any], None],
+    frontier: dict[Any, int] | None = None,
 ) -> dict[int, Any]:
     """Walks the tape from the newest entry to the oldest.
 
-    ``wanted`` (for ``autograd.grad``) maps a leaf's id or (entry, output) to a result number.
+    ``wanted`` (for ``autograd.grad``) maps a leaf's id or (entry, output) to a result number;
+    ``frontier`` does so too, but the walk ends there, before any hooks.
     """
     ready: dict[int, list[Any]] = {}
     entries: dict[int, Entry] = {}
@@ -320,6 +323,11 @@ def _run(
     leaves: dict[int, tuple[Any, Any]] = {}  # what has come to each leaf so far
 
     def push(target: Any, nr: int, g: Any) -> None:
+        if frontier is not None:
+            k = frontier.get((target.seq, nr) if isinstance(target, Entry) else id(target))
+            if k is not None:
+                results[k] = g if k not in results else results[k] + g
+                return
         if not isinstance(target, Entry):
             old = leaves.get(id(target))
             leaves[id(target)] = target, g if old is None else old[1] + g
