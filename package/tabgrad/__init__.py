@@ -64,7 +64,8 @@ strided, contiguous_format, preserve_format, channels_last = (
     "torch.strided", "torch.contiguous_format", "torch.preserve_format", "torch.channels_last",
 )  # fmt: skip
 
-_LAZY = ("nn", "optim", "utils", "data", "io", "profiler", "testing", "linalg", "special", "amp")
+_LAZY = ("nn", "optim", "utils", "data", "io", "profiler", "testing", "linalg", "special", "amp",
+         "compiler")  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -73,4 +74,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
+    if name == "_dynamo":  # for its reset
+        from . import compiler
+
+        return compiler
     raise AttributeError(f"module 'tabgrad' has no attribute '{name}'")

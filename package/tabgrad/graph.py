@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 RUN_AHEAD = 1024  # pending values before a flush happens by itself
 
+
+class capture:
+    """What the rest of the package tells ``tabgrad.compile``."""
+
+    recorder: Any = None  # while a call is recorded: nothing is flushed then
+    changes = 0  # counts changes to modules, optimizers and tensors that a recording relies on
+
+
 trash: list[Any] = []  # what is to be dropped; nobody else may hold it
 _emptying = False
 
@@ -126,6 +134,8 @@ class Storage:
         self.generation = 0  # counts in-place writes that autograd has seen
         if node.op != "buffer":
             self._wait()
+        elif capture.recorder is not None:
+            capture.recorder.note(self)
 
     def _wait(self) -> None:
         """Joins what the next flush computes; a long queue flushes by itself."""

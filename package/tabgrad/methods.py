@@ -16,6 +16,8 @@ from .functions import (
     reduction,
     sorting,
 )
+from .graph import capture
+from .live import Live
 from .promotion import check_cast
 from .tensor import Tensor
 
@@ -98,6 +100,7 @@ def _moved_inplace(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
             self._check_history()
         y = f(self, *args, **kw)
         fn = y.grad_fn
+        capture.changes += 1
         self._shape, self._strides, self._offset = y._shape, y._strides, y._offset
         self._node = self._seen = None
         (self._counter or self.storage).version += 1
@@ -135,7 +138,7 @@ def _reflected(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda self, other: f(other, self)
 
 
-_OPERANDS = (Tensor, int, float)  # a tuple: a union would be made anew at every call
+_OPERANDS = (Tensor, int, float, Live)  # a tuple: a union would be made anew at every call
 
 
 def _operator(f: Callable[..., Tensor]) -> Callable[..., Any]:

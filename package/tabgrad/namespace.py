@@ -114,8 +114,10 @@ def numel(input: Tensor) -> int:
 
 
 def compile(model: Any = None, **options: Any) -> Any:
-    """The model itself: what it computes is planned, fused and cached by structure anyway."""
-    return model if model is not None else lambda m: m
+    """A function or module recorded once and replayed, see ``torch.compiler.compile``."""
+    from . import compiler
+
+    return compiler.compile(model, **options)
 
 
 _precision = "highest"

@@ -6,6 +6,7 @@ from typing import Any
 
 from . import dtypes as dt
 from .dtypes import DType, promote
+from .live import Live
 from .tensor import Tensor
 
 
@@ -22,6 +23,8 @@ def number_category(x: Any) -> int:
         return 1
     if isinstance(x, float):
         return 2
+    if type(x) is Live:
+        return number_category(x.value)
     raise TypeError(f"expected a Tensor or a number, but got {type(x).__name__}")
 
 
@@ -90,7 +93,7 @@ _RANGE = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-(1 << 15), (1 << 15
 def fit(value: Any, dtype: DType) -> Any:
     """A number as the dtype holds it; raises PyTorch's RuntimeError when it does not fit."""
     if dtype.is_floating_point:
-        return float(value)
+        return value if type(value) is Live else float(value)
     if dtype is dt.bool_:
         return bool(value)
     lo, hi = _RANGE[dtype.name]

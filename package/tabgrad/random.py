@@ -15,7 +15,7 @@ from . import dtypes as dt
 from . import runtime
 from .creation import _place, sizes
 from .dtypes import DType
-from .graph import cast, leaf
+from .graph import capture, cast, leaf
 from .shape import Shape, numel
 from .tensor import Tensor
 
@@ -44,22 +44,27 @@ class Generator:
         """Starts the stream again from a seed."""
         if not -(1 << 63) <= seed < 1 << 64:
             raise RuntimeError(f"Overflow when unpacking long long: {seed}")
+        if capture.recorder is not None:
+            capture.recorder.event(self.manual_seed, (seed,))
         self._seed = seed % (1 << 64)
         self._engine = _engine(self._seed)
         return self
 
     def seed(self) -> int:
         """Starts from a seed of the system's, and returns it."""
+        _refuse()
         value = int.from_bytes(os.urandom(8), "little") >> 1
         self.manual_seed(value)
         return value
 
     def initial_seed(self) -> int:
         """The seed it was started from."""
+        _refuse()
         return self._seed
 
     def get_state(self) -> Tensor:
         """The state as a uint8 tensor on the host."""
+        _refuse()
         from .creation import frombuffer
 
         seed, position, key, cached = self.engine.get_state()
@@ -94,6 +99,11 @@ class Generator:
 
     def __deepcopy__(self, memo: Any) -> Generator:
         return self.clone_state()
+
+
+def _refuse() -> None:
+    if capture.recorder is not None:
+        capture.recorder.refuse("it looks at the state of a random generator")
 
 
 def _engine(seed: int) -> Any:
@@ -154,13 +164,23 @@ def draw(kind: str, shape: Shape, dtype: DType, device: Any, generator: Any, *ar
     made.check_dtype(dtype)
     n = numel(shape)
     work = _DRAWN.get((kind, dtype.name), dtype)
-    engine = (generator or default_generator).engine
-    if kind == "normal" and dtype.itemsize == 2 and n > 16 and n % 16:
-        data = _normal_halves(engine, n, args)
-    else:
-        data = _call(engine, kind, n, work, args) if n else b""
-    node = leaf(made.upload(data, work, n), shape, work)
-    return Tensor._wrap(cast(node, dtype), made)
+    buffer = _sent(made, work, n, generator, _drawn, kind, n, work, dtype.itemsize, args)
+    return Tensor._wrap(cast(leaf(buffer, shape, work), dtype), made)
+
+
+def _sent(made: Any, dtype: DType, n: int, generator: Any, f: Any, *args: Any) -> Any:
+    """What ``f(engine, …)`` draws, on the device; a compiled function draws it at every call."""
+    source = generator or default_generator
+    buffer = made.upload(f(source.engine, *args), dtype, n)
+    if capture.recorder is not None:
+        capture.recorder.drawn(buffer, dtype, n, source, f, args)
+    return buffer
+
+
+def _drawn(engine: Any, kind: str, n: int, work: DType, itemsize: int, args: Any) -> Any:
+    if kind == "normal" and itemsize == 2 and n > 16 and n % 16:
+        return _normal_halves(engine, n, args)
+    return _call(engine, kind, n, work, args) if n else b""
 
 
 # what a sampler draws in, where that is not the dtype itself
@@ -274,13 +294,16 @@ def randperm(
     """A random order of 0 … n-1."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    engine = (generator or default_generator).engine
     made = runtime.resolve(device)
+    buffer = _sent(made, dt.int64, n, generator, _permuted, n)
+    return Tensor._wrap(cast(leaf(buffer, (n,), dt.int64), dtype), made)
+
+
+def _permuted(engine: Any, n: int) -> Any:
     data = engine.randperm(n)
-    if hasattr(data, "astype"):
-        data = memoryview(data.astype("int64")).cast("B") if n else b""
-    node = leaf(made.upload(data if n else b"", dt.int64, n), (n,), dt.int64)
-    return Tensor._wrap(cast(node, dtype), made)
+    if not n:
+        return b""
+    return memoryview(data.astype("int64")).cast("B") if hasattr(data, "astype") else data
 
 
 def drawn_like(input: Tensor, kind: str, *args: Any, **kw: Any) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from weakref import ref
 
 from . import plan as plans
 from .debug import debug
 from .dtypes import DType
-from .graph import Node, leaf
+from .graph import Node, capture, leaf
 from .schedule import Caps, Schedule, schedule
 from .shape import extent, is_contiguous, numel
 
@@ -91,6 +92,14 @@ class Buffer:
         self.device.release(self.handle)
 
 
+class Planned(NamedTuple):
+    """A plan that can be run."""
+
+    compiled: Any  # by the device
+    outs: list[int]  # per root the number of a result, or ~k for leaf k
+    nbytes: list[int]  # of the results
+
+
 class Device:
     """An executor with its pending values and its plans. Subclassed by the kinds below."""
 
@@ -134,7 +143,11 @@ class Device:
         """A schedule as a runnable plan."""
         raise NotImplementedError
 
-    def run(self, compiled: Any, leaves: list[Buffer], numbers: list[Node]) -> list[Any]:
+    def cells(self, compiled: Any, values: Sequence[Any]) -> Any:
+        """The numbers of a run as ``run`` takes them."""
+        return values
+
+    def run(self, compiled: Any, leaves: Sequence[Buffer], cells: Any) -> list[Any]:
         """Runs a plan: handles of the results."""
         raise NotImplementedError
 
@@ -153,6 +166,10 @@ class Device:
     def set_threads(self, count: int) -> None:
         """How many threads it may use, if it has any."""
 
+    def reopen(self, error: Exception) -> bool:
+        """Opens a lost device again; False if that cannot help."""
+        return False
+
     def timings(self) -> list[tuple[str, float]]:
         """Kernel and milliseconds of the dispatches since the last call, where it can be told."""
         return []
@@ -163,10 +180,15 @@ class Device:
         """Host bytes as a buffer."""
         self.check_dtype(dtype)
         handle = self.send(data, dtype, nelems)
-        return Buffer(self, handle, self.bytes_of(dtype, nelems))
+        made = Buffer(self, handle, self.bytes_of(dtype, nelems))
+        if capture.recorder is not None:
+            capture.recorder.uploaded(made, data)
+        return made
 
     def flush(self, extra: Node | None = None) -> None:
         """Computes every pending value that somebody holds, in one run."""
+        if capture.recorder is not None:
+            return
         pending, self.pending = self.pending, []
         nodes: dict[int, Node] = {}
         for cell in pending:
@@ -189,24 +211,34 @@ class Device:
         graph = plans.linearize(roots)
         if graph.windows:
             graph = self._cut_windows(graph, roots)
+        plan = self.planned(graph, roots)
+        leaves = [n.buffer for n in graph.leaves]
+        cells = self.cells(plan.compiled, [n.arg for n in graph.numbers])
+        for root, buffer in zip(roots, self.launch(plan, leaves, cells), strict=True):
+            root.realize(buffer)
+
+    def planned(self, graph: plans.Pending, roots: list[Node]) -> Planned:
+        """The plan of a graph: one seen before, or a new one."""
         found = self.plans.get(graph.key)
         if found is None:
-            found = self._build(graph, roots)
-        else:
-            counters["plan_hits"] += 1
+            return self._build(graph, roots)
+        counters["plan_hits"] += 1
+        return found
+
+    def launch(self, plan: Planned, leaves: Sequence[Buffer], cells: Any) -> list[Buffer]:
+        """Runs a plan: a buffer for each of its roots."""
+        handles = self.start(plan, leaves, cells)
+        made = [Buffer(self, h, n) for h, n in zip(handles, plan.nbytes, strict=True)]
+        return [made[k] if k >= 0 else leaves[~k] for k in plan.outs]
+
+    def start(self, plan: Planned, leaves: Sequence[Buffer], cells: Any) -> list[Any]:
+        """Runs a plan: handles of its results."""
         counters["flushes"] += 1
-        compiled, what = found
         start = time.perf_counter()
-        handles = self.run(compiled, [n.buffer for n in graph.leaves], graph.numbers)
+        handles = self.run(plan.compiled, leaves, cells)
         if debug.level >= 2:
             debug.ran(self, time.perf_counter() - start)
-        made: dict[int, Buffer] = {}
-        for k, handle in enumerate(handles):
-            slot = what.slots[what.n_leaf + k]
-            nbytes = self.bytes_of(slot.dtype, slot.nelems)
-            made[what.n_leaf + k] = Buffer(self, handle, nbytes)
-        for root, (kind, k) in zip(roots, what.outs, strict=True):
-            root.realize(made[k] if kind == "slot" else graph.leaves[k].buffer)
+        return handles
 
     def _cut_windows(self, graph: plans.Pending, roots: list[Node]) -> plans.Pending:
         """Mini-batches ``x[i : i + 64]``: where only the places of windows differ from a plan seen
@@ -232,14 +264,18 @@ class Device:
                 node.arg = (strides, offset - low)
         return plans.linearize(roots)
 
-    def _build(self, graph: plans.Pending, roots: list[Node]) -> tuple[Any, Schedule]:
+    def _build(self, graph: plans.Pending, roots: list[Node]) -> Planned:
         for node in roots:
             self.check_dtype(node.dtype)
         what = schedule(roots, graph.leaves, graph.numbers, self.caps)
         if debug.level >= 1:
             debug.plan(self, graph, what)
         counters["plans_built"] += 1
-        found = self.compile(what, len(graph.numbers), graph.numbers), what
+        compiled = self.compile(what, len(graph.numbers), graph.numbers)
+        first = what.n_leaf
+        slots = what.slots[first : first + what.n_out]
+        outs = [k - first if kind == "slot" else ~k for kind, k in what.outs]
+        found = Planned(compiled, outs, [self.bytes_of(s.dtype, s.nelems) for s in slots])
         if len(self.plans) >= _MAX_PLANS:
             self.plans.pop(next(iter(self.plans)))
         self.plans[graph.key] = found
@@ -282,10 +318,10 @@ class NumpyDevice(Device):
     def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> Any:
         return self.backend.Plan(what, n_scalar)
 
-    def run(self, compiled: Any, leaves: list[Buffer], numbers: list[Node]) -> list[Any]:
+    def run(self, compiled: Any, leaves: Sequence[Buffer], cells: Any) -> list[Any]:
         counters["dispatches"] += compiled.launches
         self.last = compiled
-        return compiled.run([b.handle for b in leaves], [n.arg for n in numbers])
+        return compiled.run([b.handle for b in leaves], cells)
 
     def timings(self) -> list[tuple[str, float]]:
         return self.last.times
@@ -417,8 +453,14 @@ def step_done() -> None:
         made.flush()
 
 
+def _about_to_read() -> None:
+    if capture.recorder is not None:
+        capture.recorder.refuse("it reads the values of a tensor")
+
+
 def read(node: Node, made: Device) -> Any:
     """A value's host bytes in row-major order; waits for the device."""
+    _about_to_read()
     count = numel(node.shape)
     if not count:
         made.flush()
@@ -429,6 +471,7 @@ def read(node: Node, made: Device) -> Any:
 
 async def read_async(node: Node, made: Device) -> Any:
     """As ``read``, awaiting."""
+    _about_to_read()
     count = numel(node.shape)
     if not count:
         return b""

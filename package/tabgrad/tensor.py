@@ -12,7 +12,7 @@ from weakref import ref
 from . import autograd, runtime
 from .autograd.tape import mode
 from .dtypes import DType, float32
-from .graph import Node, Storage, cast, leaf, view
+from .graph import Node, Storage, capture, cast, leaf, view
 from .shape import (
     Shape,
     contiguous_strides,
@@ -450,6 +450,7 @@ class Tensor(_Base):
         self._set_data(value)
 
     def _set_data(self, value: Tensor) -> None:
+        capture.changes += 1
         self.storage = value.storage
         self._shape, self._strides, self._offset = value._shape, value._strides, value._offset
         self.dtype = value.dtype
@@ -478,6 +479,7 @@ class Tensor(_Base):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         entry = self.grad_fn
         if entry is None:
+            capture.changes += 1
             if self._hooks is None:
                 self._hooks = []
             hooks = self._hooks
@@ -494,6 +496,7 @@ class Tensor(_Base):
             raise RuntimeError(
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
+        capture.changes += 1
         hooks = self.__dict__.setdefault("_post_hooks", [])
         hooks.append(hook)
         return autograd.Handle(hooks, hook)

@@ -489,3 +489,14 @@ def test_training_by_hand() -> None:
                 p.grad = None
     assert loss.item() < 1e-4
     assert_same(b.detach(), torch.tensor([0.25]), 2e-2)
+
+
+def test_a_leaf_used_twice_gets_one_sum() -> None:
+    """Contributions are added up before hooks see them and before they join what .grad holds."""
+    w = torch.tensor([0.1], requires_grad=True)
+    w.grad = torch.tensor([1e8])
+    seen: list[float] = []
+    w.register_hook(lambda g: seen.append(g.item()))
+    (w * 3 + w * 4 + w * 5).sum().backward()
+    assert seen == [12.0]
+    assert w.grad.item() == 1e8 + 16  # 1e8 + 3 would be 1e8

@@ -178,3 +178,13 @@ def test_scaled_columns_of_a_matmul() -> None:
     torch.testing.assert_close((a @ b) * s + 1.5, plain * s + 1.5)
     torch.testing.assert_close((a @ b + bias) * s, (plain + bias) * s)
     torch.testing.assert_close(F.relu(a @ b) * s, plain.clamp(min=0) * s)
+
+
+def test_a_product_with_a_bias_that_is_transposed() -> None:
+    for n in (4, 8):
+        a, b, bias = torch.randn(8, 3), torch.randn(3, n), torch.randn(n)
+        plain = a @ b
+        for t in (a, b, bias, plain):
+            t.tolist()
+        torch.testing.assert_close((a @ b + bias).t().contiguous(), (plain + bias).t())
+        torch.testing.assert_close((a @ b).relu().t() * 1, plain.clamp(min=0).t())

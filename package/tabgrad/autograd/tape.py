@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..graph import empty_trash, trash
+from ..graph import capture, empty_trash, trash
 
 if TYPE_CHECKING:
     from ..ops.row import Row
@@ -212,6 +212,7 @@ class Handle:
     def remove(self) -> None:
         """Takes the hook off; a second call does nothing."""
         if self.hook in self.hooks:
+            capture.changes += 1
             self.hooks.remove(self.hook)
 
     def __enter__(self) -> Handle:
@@ -308,24 +309,28 @@ def _run(
     create: bool,
     wanted: dict[Any, int] | None,
     sink: Callable[[Any, Any], None],
+    frontier: dict[Any, int] | None = None,
 ) -> dict[int, Any]:
     """Walks the tape from the newest entry to the oldest.
 
-    ``wanted`` (for ``autograd.grad``) maps a leaf's id or (entry, output) to a result number.
+    ``wanted`` (for ``autograd.grad``) maps a leaf's id or (entry, output) to a result number;
+    ``frontier`` does so too, but the walk ends there, before any hooks.
     """
     ready: dict[int, list[Any]] = {}
     entries: dict[int, Entry] = {}
     heap: list[int] = []
     results: dict[int, Any] = {}
+    leaves: dict[int, tuple[Any, Any]] = {}  # what has come to each leaf so far
 
     def push(target: Any, nr: int, g: Any) -> None:
-        if not isinstance(target, Entry):
-            g = _hooked(target._hooks, g)
-            k = None if wanted is None else wanted.get(id(target))
+        if frontier is not None:
+            k = frontier.get((target.seq, nr) if isinstance(target, Entry) else id(target))
             if k is not None:
                 results[k] = g if k not in results else results[k] + g
-            elif wanted is None:
-                sink(target, g)
+                return
+        if not isinstance(target, Entry):
+            old = leaves.get(id(target))
+            leaves[id(target)] = target, g if old is None else old[1] + g
             return
         grads = ready.get(target.seq)
         if grads is None:
@@ -356,6 +361,12 @@ def _run(
                 push(e[0], e[1], g)
             if not keep:
                 entry.release()
+        for target, g in leaves.values():
+            g = _hooked(target._hooks, g)
+            if wanted is None:
+                sink(target, g)
+            elif id(target) in wanted:
+                results[wanted[id(target)]] = g
     return results
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 from asyncio import sleep
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from os import fspath
 from typing import Any
 
@@ -155,7 +155,7 @@ class PageDevice(Device):
         try:
             super()._run(roots)
         except DeviceLostError as error:
-            if self.copies is None or not self._reopen(error):
+            if self.copies is None or not self.reopen(error):
                 raise
             super()._run(roots)  # the device is another one now: planned anew
 
@@ -182,22 +182,24 @@ class PageDevice(Device):
             self.copies.check(needs)
             return call()
         except DeviceLostError as error:
-            if not self._reopen(error):
+            if not self.reopen(error):
                 raise
             self.copies.check(needs)
             return call()
 
-    def _reopen(self, error: DeviceLostError) -> bool:
+    def reopen(self, error: Exception) -> bool:
         """A new GPU device in the place of the lost one, else the WASM kernels; values that have a
         copy on the host are written again. False if the error is about such values."""
         copies: Any = self.copies
+        if copies is None or not isinstance(error, DeviceLostError):
+            return False
         if error.args and error.args[0] == copies.told:
             return False
         handle = _another()
         self.handle = handle
         self.caps, self.lower = _rules(handle.kind, handle)
         handle.on_status = runtime.raise_status
-        self.plans.clear()
+        self.plans = {}  # another one: recordings know that theirs are gone
         self.garbage.clear()
         copies.lost(self.last_id, str(error))
         for number, data, dtype in copies.items():
@@ -257,7 +259,7 @@ class PageDevice(Device):
         self.handle.load(self.last_plan, words, texts)
         return _Plan(self.last_plan, numbers, self.kind, what, self.handle.unload)
 
-    def run(self, compiled: _Plan, leaves: list[Buffer], numbers: list[Node]) -> list[int]:
+    def run(self, compiled: _Plan, leaves: Sequence[Buffer], cells: bytes) -> list[int]:
         if self.copies is not None:
             self.copies.check(b.handle for b in leaves)
         first = self.last_id + 1
@@ -265,15 +267,14 @@ class PageDevice(Device):
         outs = list(range(first, self.last_id + 1))
         gone, self.garbage = self.garbage, []
         words = array("i", [b.handle for b in leaves] + outs + [len(gone)] + gone)
-        if numbers:
-            words.frombytes(self._cells(compiled, numbers))
+        if cells:
+            words.frombytes(cells)
         counters["bridge_calls"] += 1
         counters["dispatches"] += compiled.dispatches
         self.handle.run(compiled.number, words)
         return outs
 
-    def _cells(self, compiled: _Plan, numbers: list[Node]) -> bytes:
-        values = [n.arg for n in numbers]
+    def cells(self, compiled: _Plan, values: Sequence[Any]) -> bytes:
         try:
             return compiled.cells.pack(*values)
         except OverflowError:  # beyond float32: an infinity

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..autograd import no_grad
+from ..graph import capture
 from ..tensor import Tensor
 from ._tree import Tree
 
@@ -30,6 +31,7 @@ class Changing(Tree):
                     param.data = fn(param)
                     if param.grad is not None:
                         param.grad.data = fn(param.grad)
+        capture.changes += 1
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
+from ..graph import capture
 from ..tensor import Tensor
 from ._members import typename
 from .module import Module
@@ -47,6 +48,7 @@ class _Numbered(Module):
         self._renumber(list(self._modules.values()))
 
     def _renumber(self, modules: Iterable[Module | None]) -> None:
+        capture.changes += 1
         self.__dict__["_modules"] = {str(i): module for i, module in enumerate(modules)}
 
     def __len__(self) -> int:
@@ -229,7 +231,7 @@ class ModuleDict(Module):
         self.add_module(key, module)
 
     def __delitem__(self, key: str) -> None:
-        del self._modules[key]
+        delattr(self, key)
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -242,6 +244,7 @@ class ModuleDict(Module):
 
     def clear(self) -> None:
         """Removes everything."""
+        capture.changes += 1
         self._modules.clear()
 
     def pop(self, key: str) -> Any:

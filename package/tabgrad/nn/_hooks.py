@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..graph import capture
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Takes the hook off; a second call does nothing."""
+        capture.changes += 1
         self.hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
@@ -43,6 +45,7 @@ class Hook(NamedTuple):
 
 def add(hooks: OrderedDict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
     """Registers a hook, last or first."""
+    capture.changes += 1
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook
     if prepend:

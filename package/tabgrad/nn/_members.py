@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..graph import capture
 from ..tensor import Tensor
 from .parameter import Buffer, Parameter
 
@@ -44,6 +45,7 @@ class Members:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        capture.changes += 1
         table = _table_of(value)
         if table == "_parameters" or table == "_modules":
             if table not in self.__dict__:
@@ -86,6 +88,7 @@ class Members:
             self._non_persistent_buffers_set.discard(name)
 
     def __delattr__(self, name: str) -> None:
+        capture.changes += 1
         for table in _TABLES:
             if name in self.__dict__.get(table, ()):
                 del self.__dict__[table][name]
@@ -125,6 +128,7 @@ class Members:
                 f"created explicitly. To express '{name}' as a function of another Tensor, compute "
                 "the value in the forward() method."
             )
+        capture.changes += 1
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -137,6 +141,7 @@ class Members:
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
                 "(torch Tensor or None required)"
             )
+        capture.changes += 1
         self._buffers[name] = tensor
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -148,6 +153,7 @@ class Members:
         if module is not None and not isinstance(module, Members):
             raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name(name, "_modules", "module")
+        capture.changes += 1
         self._modules[name] = module
 
     register_module = add_module

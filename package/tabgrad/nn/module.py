@@ -41,6 +41,7 @@ class Module(Changing):
     """
 
     _version = 1
+    _compiled_call_impl: Any = None
     _forward_hooks: OrderedDict[int, Hook]
     _forward_pre_hooks: OrderedDict[int, Hook]
     _backward_hooks: OrderedDict[int, Callable[..., Any]]
@@ -78,9 +79,23 @@ class Module(Changing):
             or self._forward_pre_hooks
             or self._backward_hooks
             or self._backward_pre_hooks
+            or self._compiled_call_impl is not None
         ):
-            return _hooks.call(self, args, kwargs)
+            call = self._compiled_call_impl or self._call_impl
+            return call(*args, **kwargs)
         return self.forward(*args, **kwargs)
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        return _hooks.call(self, args, kwargs)
+
+    def compile(self, **options: Any) -> None:
+        """Compiles this module's calls in place; the options are those of ``torch.compile``."""
+        from ..compiler import compile as compiled
+
+        self.__dict__["_compiled_call_impl"] = compiled(self._call_impl, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_compiled_call_impl"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

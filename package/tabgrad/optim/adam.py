@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from ..live import sqrt
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, State, ascent, checked, count, number, zeros
 
@@ -86,7 +86,7 @@ class Adam(Optimizer):
             largest = state.get("max_exp_avg_sq")
             square = square.clone() if largest is None else largest.maximum(square)
             state["max_exp_avg_sq"] = square
-        spread = (square.sqrt() / math.sqrt(short2)).add_(group["eps"])
+        spread = (square.sqrt() / sqrt(short2)).add_(group["eps"])
         p.addcdiv_(mean, spread, value=-number(group["lr"]) / short1)
 
 
@@ -273,5 +273,5 @@ class RAdam(Optimizer):
             p.add_(mean, alpha=size)
             return
         trust = (known - 4) * (known - 2) * most / ((most - 4) * (most - 2) * known)
-        size *= math.sqrt(trust) * math.sqrt(short2)
+        size *= sqrt(trust) * sqrt(short2)
         p.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=size)

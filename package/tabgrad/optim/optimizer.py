@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 from ..autograd import enable_grad, no_grad
+from ..graph import capture
 from ..nn._hooks import RemovableHandle, add
 from ..nn._members import typename
 from ..tensor import Tensor
@@ -23,7 +24,7 @@ from ..tensor import Tensor
 Group = dict[str, Any]
 State = dict[str, Any]
 # Python numbers here, 0-d float32 tensors in a state dict, as PyTorch's files have them
-_NUMBERS = ("step", "mu_product")
+NUMBERS = ("step", "mu_product")
 _HOOKS = (
     "_step_pre_hooks", "_step_post_hooks", "_state_dict_pre_hooks", "_state_dict_post_hooks",
     "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
@@ -111,7 +112,11 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                 args, kwargs = tuple(new[0])[1:], new[1]
         self._opt_called = self._stepping = True
         try:
-            out = step(self, *args, **kwargs)
+            recorder = capture.recorder
+            if recorder is None:
+                out = step(self, *args, **kwargs)
+            else:
+                out = recorder.optimizer_step(self, step, args, kwargs)
         finally:
             self._stepping = False
         for hook in self._step_post_hooks.values():
@@ -199,6 +204,7 @@ class Optimizer:
                 )
             group.setdefault(name, default)
         self._check_duplicates(group["params"])
+        capture.changes += 1
         self.param_groups.append(group)
 
     def _check_duplicates(self, params: list[Tensor]) -> None:
@@ -374,7 +380,7 @@ def _packed(state: State) -> State:
     from .. import creation
 
     return {
-        k: creation.tensor(float(v), device="cpu") if k in _NUMBERS and v is not None else v
+        k: creation.tensor(float(v), device="cpu") if k in NUMBERS and v is not None else v
         for k, v in state.items()
     }
 
@@ -383,7 +389,7 @@ def _unpacked(state: State, p: Tensor) -> State:
     """A copy of a saved state for this parameter's device and dtype."""
     out: State = {}
     for key, value in state.items():
-        if key in _NUMBERS:
+        if key in NUMBERS:
             out[key] = number(value)
         elif isinstance(value, Tensor):
             value = value.detach()

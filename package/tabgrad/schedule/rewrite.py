@@ -132,7 +132,8 @@ class Rewriter:
             moved = _compose_strides(src.shape, src.arg, shape, strides, offset)
             if moved is not None:
                 return Node("iota", (), shape, src.dtype, moved)
-        if src.op == "matmul" and single and (shape, strides, offset) == _turned(src.shape):
+        plain = src.op == "matmul" and src.arg is None  # without bias: that is per column
+        if plain and single and (shape, strides, offset) == _turned(src.shape):
             return self._turned_matmul(src)
         out = Node("view", (src,), shape, src.dtype, (strides, offset))
         movable = src.op in FUSIBLE and src.op != "reduce" and depth < DEEP

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
+from ...graph import capture
 from ..optimizer import Optimizer
 
 _ORDER = (
@@ -41,6 +44,20 @@ def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     return list(value)
 
 
+def _recorded(step: Callable[..., None]) -> Callable[..., None]:
+    """A scheduler's step; in a compiled function it is taken again at every replay."""
+
+    @functools.wraps(step)
+    def wrapped(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+        recorder = capture.recorder
+        if recorder is None:
+            step(self, *args, **kwargs)
+        else:
+            recorder.scheduler_step(step, (self, *args), kwargs)
+
+    return wrapped
+
+
 class LRScheduler:
     """The base class: ``step()`` after every ``optimizer.step()``, or after every epoch.
 
@@ -70,6 +87,11 @@ class LRScheduler:
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch: Any = last_epoch
         self._initial_step()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _recorded(cls.__dict__["step"])  # type: ignore[method-assign]
 
     def _initial_step(self) -> None:
         self._step_count = 0
@@ -110,11 +132,13 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Goes on to the next learning rate."""
         if self._step_count == 1 and not self.optimizer._opt_called:
-            warnings.warn(_ORDER, stacklevel=2)
+            warnings.warn(_ORDER, stacklevel=3)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(EPOCH, stacklevel=2)
+            warnings.warn(EPOCH, stacklevel=3)
         self._update_lr(epoch)
+
+    step = _recorded(step)
 
     def _update_lr(self, epoch: int | None = None) -> None:
         self._get_lr_called_within_step = True

@@ -1,0 +1,307 @@
+"""A recording, and its replay: checks, one run, and the results put where the call left them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..graph import Storage, leaf
+from ..runtime import Buffer, Device
+from ..tensor import Counter, Tensor
+from .lent import cut
+from .steady import Steady, made_of, steady
+from .watch import facts
+
+_NONE: set[int] = set()  # results that have their place already
+
+Value = tuple[str, int, Any]  # "root" or "source", its number, (shape, dtype)
+
+
+class Draw(NamedTuple):
+    """Random numbers that each call draws anew."""
+
+    device: Device
+    dtype: Any
+    n: int
+    generator: Any
+    f: Any
+    args: Any
+
+    def again(self) -> Buffer:
+        """The next ones of the stream."""
+        return self.device.upload(self.f(self.generator.engine, *self.args), self.dtype, self.n)
+
+
+class Fresh(NamedTuple):
+    """A storage that the call makes."""
+
+    value: Value
+    nelems: int
+    version: int
+    generation: int
+
+
+class Write(NamedTuple):
+    """A storage that the call writes to."""
+
+    storage: int
+    value: Value
+    version: int  # by how much the counters grow
+    generation: int
+
+
+class New(NamedTuple):
+    """A tensor that the call makes."""
+
+    cls: type
+    attrs: dict[str, Any]
+    storage: int  # a known one, or ~k for fresh one k
+    base: int | None
+    number: int  # among the results with a history, or -1
+    counted: bool
+
+
+def argument_facts(x: Tensor, window: bool) -> tuple[Any, ...]:
+    """What a recording takes for granted of an argument."""
+    known = facts(x)
+    if window:  # it may lie anywhere, in a storage of any size
+        known = known[:3] + known[4:5] + known[6:]
+    return (*known, x.requires_grad, x.grad_fn is None)
+
+
+class Recording:
+    """One way through a function: what must hold for it, and what it does."""
+
+    def __init__(
+        self, recorder: Any, device: Device, plan: Any, leaves: list[int], values: list[Any],
+        live: list[Any], make: Any, writes: list[Write], grads: Any, states: Any, backward: Any,
+    ) -> None:  # fmt: skip
+        self.device, self.plans, self.plan = device, device.plans, plan
+        self.leaves, self.values, self.live = leaves, values, live
+        self.make, self.writes, self.new_grads, self.new_states = make, writes, grads, states
+        self.backward = backward
+        self.watch = recorder.watch
+        self.sources = recorder.sources
+        self.owner = recorder.owner
+        self.windows = {
+            recorder.known_of[id(recorder.tensors[i].storage)]: i for i in recorder.windows
+        }
+        self.news, self.fresh = recorder.news, recorder.fresh
+        self.books, self.events = recorder.books, recorder.events
+        self.n_args = len(recorder.tensors)
+        self.same = [recorder.index[id(t)] for t in recorder.tensors]
+        fixed = self.watch.fixed
+        self.tracked = [(t._requires_grad, t._grad_fn is None) for t in fixed]
+        self.had_grads = [g is not None for g in recorder.grads] if recorder.grads_matter else None
+        self.places = recorder.places
+        self._find_members(recorder)
+        self.cells = None if live or plan is None else device.cells(plan.compiled, values)
+        self.why = ""
+        self.n_objects = len(recorder.objects)
+        self.written = [self.owner[w.storage] for w in self.writes]
+        self.all_fresh, self.all_news = range(len(self.fresh)), range(len(self.news))
+        self.steady = steady(self, recorder.out_places)
+
+    def __repr__(self) -> str:
+        watch = self.watch
+        return (
+            f"recording of {len(self.sources)} buffers read, {len(self.writes)} storages written, "
+            f"{len(self.news)} new tensors; {len(watch.fixed)} tensors, {len(watch.modules)} "
+            f"modules and {len(watch.polls) + len(watch.cells) + len(watch.checks)} values watched"
+        )
+
+    def _find_members(self, recorder: Any) -> None:
+        """Which tensors' storages matter: those of arguments and watched tensors, and of gradients
+        and states that are read or written."""
+        used = {k for s in self.sources if s[0] == "storage" for k in [s[1]]}
+        used |= {w.storage for w in self.writes} | {n.storage for n in self.news if n.storage >= 0}
+        n = len(recorder.objects)
+        everything = recorder.everything
+        if not recorder.grads_matter and any(n <= recorder.owner[k] < 2 * n for k in used):
+            self.had_grads = [g is not None for g in recorder.grads]
+        self.members = [
+            i for i, x in enumerate(everything)
+            if i < n or (x is not None and recorder.known_of[id(x.storage)] in used)
+            or any(new.base == i for new in self.news)
+        ]  # fmt: skip
+        self.used_slots = [i for i in self.members if i >= n]
+        self.slot_facts = [recorder.facts[i] for i in self.used_slots]
+        self.aliases = aliased([recorder.aliases[i] for i in self.members])
+
+    # --- checking -------------------------------------------------------------------------------
+
+    def fits(self, tensors: list[Tensor]) -> list[Any] | None:
+        """The tensors that were there before the call, if the recording is right for them."""
+        if not self.watch.holds():
+            self.why = self.watch.why
+            return None
+        fixed = self.watch.fixed
+        if [(t._requires_grad, t._grad_fn is None) for t in fixed] != self.tracked:
+            self.why = "requires_grad of a tensor, or its history"
+            return None
+        objects = [*tensors, *fixed]
+        grads = [t.grad for t in objects]
+        if self.had_grads is not None and [g is not None for g in grads] != self.had_grads:
+            self.why = "a gradient that was there is None, or the other way round"
+            return None
+        everything = [*objects, *grads, *[place.get(key) for place, key in self.places]]
+        first: dict[int, int] = {}
+        for i, t in enumerate(objects):
+            first.setdefault(id(t), i)
+        if [first[id(t)] for t in tensors] != self.same:
+            self.why = "which arguments are the same tensor"
+            return None
+        if not self._slots_fit(everything):
+            return None
+        storages = [everything[i].storage for i in self.members]
+        if aliased([id(s) for s in storages]) != self.aliases:
+            self.why = "which tensors share memory"
+            return None
+        for book in self.books:
+            if not book.evaluate(book.values):
+                self.why = "a number of an optimizer, by which it decides"
+                return None
+        if self.plans is not self.device.plans:
+            self.why = "the device is another"
+            return None
+        return everything
+
+    def _slots_fit(self, everything: list[Any]) -> bool:
+        for i, (form, (_, tracked, _)) in zip(self.used_slots, self.slot_facts, strict=True):
+            x = everything[i]
+            if x is None or facts(x) != form or x._requires_grad != tracked:
+                self.why = "a gradient or a tensor of an optimizer's state has another form"
+                return False
+        return True
+
+    # --- replaying ------------------------------------------------------------------------------
+
+    def replay(self, everything: list[Any]) -> Any:
+        """What the call does, with one run."""
+        again, n = self.steady, self.n_objects
+        written = [everything[i].storage for i in self.written]
+        reuse = again is not None and again.holds(written, everything, n)
+        buffers = self._buffers(everything, self._host_effects())
+        leaves = [buffers[k] for k in self.leaves]
+        made: list[Any] = []
+        if self.plan is not None:
+            handles = self.device.start(self.plan, leaves, self._cells())
+            made = made_of(self, handles, leaves, again.own if again and reuse else _NONE)
+        if again is not None and reuse:
+            again.renew(self.device, handles)
+            return self._bind(everything, written, buffers, made, again)
+        out = self._bind(everything, written, buffers, made, None)
+        if again is not None:
+            del buffers, leaves, made
+            again.remember(written, everything, n)
+        return out
+
+    def _host_effects(self) -> list[Buffer]:
+        """What happens on the host at every call, in order: the numbers drawn."""
+        drawn: list[Buffer] = []
+        for e in self.events:
+            if e[0] == "draw":
+                drawn.append(e[1].again())
+            elif e[0] == "call":
+                e[1](*e[2], **e[3])
+            else:
+                _, optimizer, book, assigned = e
+                if book.dirty:
+                    book.evaluate(book.values)
+                for place, key, index in assigned:
+                    place[key] = book.values[index]
+                optimizer._opt_called = True
+        return drawn
+
+    def _buffers(self, everything: list[Any], drawn: list[Buffer]) -> list[Buffer]:
+        out: list[Any] = []
+        for kind, what in self.sources:
+            if kind == "storage":
+                x = everything[self.owner[what]]
+                if what in self.windows:
+                    out.append(cut(x))
+                    continue
+                node = x.storage.node
+                if node.op != "buffer":
+                    self.device.flush()
+                    if node.op != "buffer":
+                        self.device.flush(node)
+                out.append(node.buffer)
+            else:
+                out.append(drawn[what] if kind == "draw" else what)
+        return out
+
+    def _cells(self) -> Any:
+        if self.cells is not None:
+            return self.cells
+        values = self.values
+        for position, book, index in self.live:
+            values[position] = self.books[book].values[index]
+        return self.device.cells(self.plan.compiled, values)
+
+    def _bind(
+        self, everything: list[Any], written: list[Storage], buffers: list[Buffer],
+        made: list[Any], again: Steady | None,
+    ) -> Any:  # fmt: skip
+        """Puts results where the call leaves them; with ``again`` most are there."""
+        nodes: dict[Value, Any] = {}
+
+        def node(value: Value) -> Any:
+            found = nodes.get(value)
+            if found is None:
+                kind, k, form = value
+                found = nodes[value] = leaf(made[k] if kind == "root" else buffers[k], *form)
+            return found
+
+        fresh: list[Any] = [None] * len(self.fresh)
+        for k in self.all_fresh if again is None else again.fresh:
+            f = self.fresh[k]
+            s = fresh[k] = Storage(node(f.value), f.nelems, self.device)
+            s.version, s.generation = f.version, f.generation
+        for w, s in zip(self.writes, written, strict=True):
+            if again is None:
+                s.node = node(w.value)
+            s.version += w.version
+            s.generation += w.generation
+        new: list[Any] = [None] * len(self.news)
+        for k in self.all_news if again is None else again.news:
+            new[k] = self._new(self.news[k], everything, fresh)
+        if self.backward is not None:
+            results = [t for t, n in zip(new, self.news, strict=True) if n.number >= 0]
+            entry = self.backward.entry(everything, buffers, made, results)
+            for t in results:
+                t._grad_fn, t._requires_grad = entry, True
+        found = _Found(everything, new)
+        for i, k in self.new_grads:
+            if k is None or again is None:
+                everything[i].grad = None if k is None else found[k]
+        for i, k in self.new_states:
+            place, key = self.places[i]
+            place[key] = found[k]
+        return self.make(found)
+
+    def _new(self, n: New, everything: Any, fresh: Any) -> Tensor:
+        x: Tensor = object.__new__(n.cls)
+        x.__dict__.update(n.attrs)
+        known = n.storage >= 0
+        s = x.storage = everything[self.owner[n.storage]].storage if known else fresh[~n.storage]
+        if n.base is not None:
+            x._base, x._generation, x._born = everything[n.base], s.generation, s.version
+        if n.counted:
+            x._counter = Counter()
+        return x
+
+
+class _Found:
+    """Tensors by the numbers that ``Recorder._place`` gave them."""
+
+    def __init__(self, everything: list[Any], new: list[Tensor]) -> None:
+        self.everything, self.new = everything, new
+
+    def __getitem__(self, k: int) -> Any:
+        return self.everything[k] if k >= 0 else self.new[~k]
+
+
+def aliased(names: list[int]) -> list[int]:
+    """Which of the names are the same: the first place of each."""
+    first: dict[int, int] = {}
+    return [first.setdefault(name, i) for i, name in enumerate(names)]

@@ -1,0 +1,106 @@
+"""What a replay leaves behind, used again by the next one.
+
+Written storages and gradients get new values at every step. Where nobody but the recording has
+taken hold of the objects of the last step, their buffers merely get other handles: no tensor,
+storage or node is made. Whether somebody has, the reference counts tell.
+"""
+
+from __future__ import annotations
+
+from operator import is_
+from sys import getrefcount
+from typing import Any
+
+from ..runtime import Buffer
+
+
+class Steady:
+    """The objects of one recording's last replay."""
+
+    own: set[int]  # the same results, as a set
+    news: list[int]  # tensors and storages that every replay makes
+    fresh: list[int]
+
+    def __init__(self, results: list[int], slots: list[tuple[int, int]]) -> None:
+        self.results = results  # that go to written storages, then those that go to gradients
+        self.slots = slots  # (object whose gradient it is, new tensor)
+        self.kept: list[Any] = []
+        self.counts: list[int] = []
+
+    def remember(self, written: list[Any], everything: list[Any], n: int) -> None:
+        """Takes hold of what was just left behind: ``written`` storages, gradients."""
+        self.kept = self.counts = []
+        grads = [everything[i].grad for i, _ in self.slots]
+        cells = [g.storage for g in grads]
+        self.nodes = [s.node for s in written] + [s.node for s in cells]
+        self.buffers = [node.buffer for node in self.nodes]
+        self.grads, self.cells = grads, cells
+        kept = [*self.nodes, *self.buffers, *grads, *cells]
+        del cells, grads
+        # the next call's list of everything will hold the gradients once more
+        held = [t.grad for t in everything[:n]]
+        self.counts = [*map(getrefcount, kept)]
+        self.kept = kept
+        del held
+
+    def holds(self, written: list[Any], everything: list[Any], n: int) -> bool:
+        """Whether all of it is still in its place, and in nobody else's hands."""
+        if not self.kept:
+            return False
+        cells, grads = self.cells, self.grads
+        for (i, _), g, s in zip(self.slots, grads, cells, strict=True):
+            if everything[n + i] is not g or g.storage is not s:
+                return False
+        g = s = None
+        nodes = [s.node for s in written] + [s.node for s in cells]
+        if not all(map(is_, nodes, self.nodes)):
+            return False
+        del nodes, cells, grads
+        return [*map(getrefcount, self.kept)] == self.counts
+
+    def renew(self, device: Any, handles: list[Any]) -> None:
+        """Puts the results of a run in the place of the last one's."""
+        for buffer, k in zip(self.buffers, self.results, strict=True):
+            device.release(buffer.handle)
+            buffer.handle = handles[k]
+
+
+def steady(rec: Any, out_places: set[int]) -> Steady | None:
+    """Whether a recording's results can go where the last ones were: each to one written storage
+    or one new gradient, and to nothing else."""
+    if rec.plan is None or rec.new_states or not (rec.writes or rec.new_grads):
+        return None
+    slots = [(i, ~k) for i, k in rec.new_grads if k is not None and k < 0]
+    if len(slots) != len(rec.new_grads) or any(rec.news[j].storage >= 0 for _, j in slots):
+        return None
+    tensors = [j for _, j in slots]
+    cells = [~rec.news[j].storage for j in tensors]
+    others = [~n.storage for j, n in enumerate(rec.news) if j not in tensors and n.storage < 0]
+    values = [w.value for w in rec.writes] + [rec.fresh[c].value for c in cells]
+    if (
+        len(set(tensors)) != len(tensors) or len(set(cells)) != len(cells)
+        or set(cells) & set(others) or any(~j in out_places for j in tensors)
+        or any(rec.news[j].base is not None or rec.news[j].counted for j in tensors)
+        or any(kind != "root" for kind, _, _ in values)
+    ):  # fmt: skip
+        return None
+    results = [rec.plan.outs[k] for _, k, _ in values]
+    mine = {k for _, k, _ in values}
+    rest = [r for k, r in enumerate(rec.plan.outs) if k not in mine]
+    if min(results) < 0 or len(set(results)) != len(results) or set(results) & set(rest):
+        return None
+    made = Steady(results, slots)
+    made.own = set(results)
+    made.news = [j for j in range(len(rec.news)) if j not in tensors]
+    made.fresh = [c for c in range(len(rec.fresh)) if c not in cells]
+    return made
+
+
+def made_of(rec: Any, handles: list[Any], leaves: list[Buffer], own: set[int]) -> list[Any]:
+    """Buffers of a plan's roots, None for results in ``own``."""
+    plan, device = rec.plan, rec.device
+    made = [
+        None if k in own else Buffer(device, h, n)
+        for k, (h, n) in enumerate(zip(handles, plan.nbytes, strict=True))
+    ]
+    return [made[k] if k >= 0 else leaves[~k] for k in plan.outs]
