@@ -75,7 +75,7 @@ def demo() -> None:
         raise Failure("there is no demo.html in the site; `make site` builds it")
     end = time.monotonic() + options.timeout
     results = {}
-    with Server({"/": SITE}) as server:
+    with Server({"/": SITE}, isolated=True) as server:
         for device in options.devices.split(","):
             url = f"{server.url}demo.html?device={device}"
             print(f"{device}: {url}", flush=True)

@@ -72,7 +72,7 @@ def without_comments(path: Path) -> bytes:
     """A file; JavaScript and WGSL without the comments that stand on lines of their own."""
     if path.suffix == ".wasm":
         return path.read_bytes()
-    text = re.sub(r"^ */\*\*.*?\*/\n", "", path.read_text(), flags=re.S | re.M)
+    text = re.sub(r"^ */\*\*(?:(?!\*/)[\s\S])*\*/\n", "", path.read_text(), flags=re.M)
     marks = r"(?!// \w*[\[\]])" if path.suffix == ".wgsl" else ""  # sections, and the head comment
     return re.sub(rf"^ *{marks}//.*\n", "", text, flags=re.M).encode()
 

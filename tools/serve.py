@@ -1,7 +1,7 @@
 """A static server for the site and for the test pages: right MIME types, byte ranges, and the
-isolation headers on request. Standard library only.
+headers that isolate a page, so that it may have threads. Standard library only.
 
-    python tools/serve.py [--port 8000] [--isolated] [FOLDER]
+    python tools/serve.py [--port 8000] [--not-isolated] [FOLDER]
 """
 
 from __future__ import annotations
@@ -155,14 +155,14 @@ def serve() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=SITE)
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free port")
-    parser.add_argument("--isolated", action="store_true", help="send COOP and COEP headers")
+    parser.add_argument("--not-isolated", action="store_true", help="no COOP and COEP headers")
     parser.add_argument("--quiet", action="store_true", help="do not log requests")
     options = parser.parse_args()
     if not options.folder.is_dir():
         raise Failure(f"no folder {options.folder}; `make site` builds the site")
     server = Server(
         {"/": options.folder},
-        isolated=options.isolated,
+        isolated=not options.not_isolated,
         port=options.port,
         verbose=not options.quiet,
     )

@@ -1,12 +1,14 @@
-"""Compiles the kernels: build/simd.wasm, relaxed.wasm (fused multiply-add), and each for threads.
+"""Compiles the kernels to build/simd.wasm and build/relaxed.wasm (fused multiply-add).
 
     python wasm_kernels/build.py
 
 Needs the pip package ``ziglang``. The modules import nothing but their memory (``env.memory``),
-which the host makes with any maximum up to 65535 pages (shared for the builds with threads), and
-export the kernels, ``run`` (run.c), ``__heap_base`` (where free memory begins), ``status`` (address
-of the status word) and ``running``. Those with threads export what a worker needs for a life of its
-own: its stack pointer, its thread-local memory, ``work``.
+which the host makes with a maximum of at most 65535 pages, and export the kernels, ``run`` and its
+companions, their table, ``__heap_base`` (where free memory begins), ``status`` (address of the
+status word), and what a thread needs for itself: the stack pointer and its ``_Thread_local`` block.
+
+The memory is declared as shared. One byte of the import says so; a host that is not allowed to
+share memory clears it (web/devices/cpu/module.js), for the rest of the module is the same.
 """
 
 import subprocess
@@ -20,21 +22,13 @@ BUILD = HERE / "build"
 FLAGS = """
     -target wasm32-wasi -mexec-model=reactor -std=gnu17 -O3
     -Wall -Wno-unused-parameter -Wno-pass-failed
+    -msimd128 -matomics -mbulk-memory -mnontrapping-fptoint -msign-ext
     -mllvm -disable-lsr -fno-math-errno -fwrapv -ffp-contract=off -fno-strict-aliasing
-    -Wl,--no-entry -Wl,--import-memory -Wl,--export=__heap_base -Wl,--export=status
-    -Wl,--export=running -Wl,--export-table -Wl,--growable-table -Wl,-z,stack-size=262144 -s
+    -Wl,--no-entry -Wl,--import-memory -Wl,--shared-memory -Wl,--max-memory=4294901760
+    -Wl,--export-table -Wl,--growable-table -Wl,--export=__heap_base -Wl,--export=status
+    -Wl,--export=__stack_pointer -Wl,--export=__wasm_init_tls -Wl,--export=__tls_size
+    -Wl,-z,stack-size=262144 -s
 """.split()
-CPU = "generic+simd128+bulk_memory+nontrapping_fptoint+sign_ext+mutable_globals"
-THREADS = """
-    -Wl,--shared-memory -Wl,--max-memory=4294901760 -Wl,--export=__stack_pointer
-    -Wl,--export=__tls_size -Wl,--export=__wasm_init_tls -Wl,--export=failed
-""".split()
-BUILDS = {
-    "simd.wasm": [f"-mcpu={CPU}"],
-    "relaxed.wasm": [f"-mcpu={CPU}+relaxed_simd"],
-    "simd-threads.wasm": [f"-mcpu={CPU}+atomics", *THREADS],
-    "relaxed-threads.wasm": [f"-mcpu={CPU}+relaxed_simd+atomics", *THREADS],
-}
 
 
 def compile_to(name: str, *flags: str) -> Path:
@@ -47,8 +41,9 @@ def compile_to(name: str, *flags: str) -> Path:
 
 
 def main() -> None:
+    builds = {"simd.wasm": (), "relaxed.wasm": ("-mrelaxed-simd",)}
     with ThreadPoolExecutor() as pool:
-        made = list(pool.map(lambda item: compile_to(item[0], *item[1]), BUILDS.items()))
+        made = list(pool.map(lambda name: compile_to(name, *builds[name]), builds))
     for out in made:
         print(f"{out.relative_to(HERE.parent)}: {out.stat().st_size} bytes")
 

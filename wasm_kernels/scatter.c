@@ -50,6 +50,8 @@ KERNEL(scatter_set) {
 }
 
 KERNEL(copy) {
-  WHOLE_ONLY;
-  __builtin_memmove(buffers[1], buffers[0], (unsigned)words[0]);
+  unsigned bytes = (unsigned)words[0], step = (bytes / (unsigned)parts + 64) & ~63u;
+  unsigned from = (unsigned)part * step;
+  if (from >= bytes) return;
+  __builtin_memmove(buffers[1] + from, buffers[0] + from, bytes - from < step ? bytes - from : step);
 }

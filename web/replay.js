@@ -3,19 +3,20 @@
 import { ALLOC, COPY, FREE, RUN, VERSION } from "./format.js";
 
 /**
- * What a device file provides. A buffer and a kernel are whatever the device likes.
+ * What a device file provides. A buffer and a kernel are whatever the device likes. One that has `walk` runs a plan's commands
+ * itself, gives the outs their memory in `plan.slots`, and needs no `begin`, `dispatch`, `copy` and `submit`.
  * @typedef {object} Device
  * @property {(bytes: number) => any} alloc memory for so many bytes; throws OutOfMemory
  * @property {(buffer: any) => void} free
  * @property {(buffer: any, data: Uint8Array, dtype: number, start: number) => void} write host bytes from element `start` on
  * @property {(buffer: any, dtype: number, offset: number, nbytes: number) => any} read a Uint8Array of host bytes and the status word; may be a promise
  * @property {(text: string) => any} compile
- * @property {(command: Command, slots: any[], plan: Plan) => void} [dispatch]
- * @property {(source: any, target: any, bytes: number) => void} [copy]
- * @property {(plan: Plan) => void} [walk] all commands of a plan, for a device that does them its own way instead of by `dispatch` and `copy`
+ * @property {(command: Command, slots: any[], plan: Plan) => void} dispatch
+ * @property {(source: any, target: any, bytes: number) => void} copy
  * @property {(source: any, target: any, offset: number, bytes: number) => void} window bytes from `offset` on
  * @property {(plan: Plan, cells: Int32Array) => void} begin a run starts; `cells` are its scalars
  * @property {(plan: Plan) => void} submit a run ends
+ * @property {(plan: Plan, cells: Int32Array) => void} [walk]
  * @property {(plan: Plan) => void} prepare what a plan needs besides its kernels
  * @property {(plan: Plan) => void} forget
  */
@@ -120,10 +121,9 @@ export function run(plan, words, buffers, device) {
     slots[k] = buffer;
   }
   try {
-    device.begin(plan, words.subarray(at));
-    if (device.walk) device.walk(plan);
-    else walk(plan, device);
-    device.submit(plan);
+    const cells = words.subarray(at);
+    if (device.walk) device.walk(plan, cells);
+    else walk(plan, cells, device);
   } catch (error) {
     // Python counts a failed run as not done: nothing of it may stay allocated.
     for (let k = leaves; k < slots.length; k++) if (slots[k] !== null) device.free(slots[k]);
@@ -136,18 +136,20 @@ export function run(plan, words, buffers, device) {
 
 /**
  * @param {Plan} plan
+ * @param {Int32Array} cells
  * @param {Device} device
  */
-function walk(plan, device) {
+function walk(plan, cells, device) {
   const { commands, slots, bytes } = plan;
+  device.begin(plan, cells);
   for (const command of commands) {
     const first = command.slots[0];
     switch (command.op) {
       case RUN:
-        device.dispatch?.(command, slots, plan);
+        device.dispatch(command, slots, plan);
         break;
       case COPY:
-        device.copy?.(slots[first], slots[command.slots[1]], command.bytes);
+        device.copy(slots[first], slots[command.slots[1]], command.bytes);
         break;
       case ALLOC:
         slots[first] = device.alloc(bytes[first]);
@@ -157,6 +159,7 @@ function walk(plan, device) {
         slots[first] = null;
     }
   }
+  device.submit(plan);
 }
 
 /**

@@ -6,7 +6,7 @@ import { open as openWasm } from "./devices/wasm.js";
 import { open as openWebgpu } from "./devices/webgpu.js";
 import { fetchBytes, stream } from "./stream.js";
 
-export { canShare, hasRelaxed } from "./devices/wasm.js";
+export { hasRelaxed } from "./devices/wasm.js";
 export { fetchBytes };
 
 /**
@@ -52,11 +52,13 @@ export function doors(device) {
    * @param {number} plan its number from now on
    * @param {Int32Array} words
    * @param {string[]} texts
+   * @returns {boolean} whether threads are coming up for it
    */
   function load(plan, words, texts) {
     device.check();
     counts.loads++;
     plans.set(plan, replay.load(words, texts, device));
+    return device.coming?.() ?? false;
   }
 
   /** @param {number} plan */
@@ -218,7 +220,7 @@ export function attach(gate, host) {
     ...gate,
     /** @type {(ids: number, length: number) => void} */
     free: (address, length) => gate.free(words(address, length)),
-    /** @type {(plan: number, address: number, length: number, texts: string[]) => void} */
+    /** @type {(plan: number, address: number, length: number, texts: string[]) => boolean} */
     load: (plan, address, length, texts) => gate.load(plan, words(address, length), [...texts]),
     /** @type {(plan: number, address: number, length: number) => number} */
     run: (plan, address, length) => gate.run(plan, words(address, length)),

@@ -114,13 +114,14 @@ class Handle:
         # Bound once: looking a door up costs as much as walking through it.
         self._run, self._write, self._read_now = doors.run, doors.write, doors.readNow
         self.on_status = on_status
+        self._coming = False  # do threads come up that nobody has waited for?
         self.kind: str = doors.kind
         self.info: dict[str, Any] = doors.info.to_py()
 
     def load(self, plan: int, words: array[int], texts: list[str]) -> None:
         """Makes a plan known under a number: its words and the texts of its kernels."""
         try:
-            self._doors.load(plan, *_address(words), to_js(texts))
+            self._coming |= self._doors.load(plan, *_address(words), to_js(texts))
         except JsException as error:
             raise translated(error) from None
 
@@ -184,7 +185,16 @@ class Handle:
             status = self._read_now(id, out.buffer_info()[0], nbytes, dtype, offset)
         except JsException as error:
             raise translated(error) from None
+        if self._coming:
+            self._let_come()
         return self._checked(out, status)
+
+    def _let_come(self) -> None:
+        """Workers come up only while the page's own thread is free: once it is, for a moment. At
+        the end of a read nothing is half done, so other code of the page may run meanwhile."""
+        self._coming = False
+        if can_run_sync():
+            wait(self._doors.idle())
 
     async def read_async(self, id: int, nbytes: int, dtype: int, offset: int = 0) -> memoryview:
         """As ``read``, awaiting."""
@@ -255,6 +265,7 @@ class Handle:
 
     def set_threads(self, count: int) -> int:
         """How many threads a run may take, 0: as many as are of use; what it will be."""
+        self._coming = True  # perhaps
         return int(self._doors.setThreads(count))
 
     def close(self) -> None:
@@ -267,8 +278,6 @@ def open_wasm() -> Handle:
     runtime = module()
     threads = int(os.environ.get("TABGRAD_THREADS") or 0)
     build = "relaxed" if runtime.hasRelaxed() else "simd"
-    if threads != 1 and runtime.canShare():
-        build += "-threads"
     options = {"wasm": to_js(assets.read_bytes("_wasm", f"{build}.wasm")), "build": build}
     options["threads"] = threads
     try:

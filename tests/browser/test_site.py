@@ -33,8 +33,8 @@ DROP = """(async () => {
 
 @pytest.fixture(scope="module")
 def served(site: Path) -> Iterator[Server]:
-    """The site on a plain static server: no isolation headers, as on most hosts."""
-    with Server({"/": site}) as server:
+    """The site with isolation headers, so with threads; test_loader.py has a host without."""
+    with Server({"/": site}, isolated=True) as server:
         yield server
 
 
@@ -191,7 +191,7 @@ def test_notebook(offline_chromium: Chromium, site: Path, device: str) -> None:
     original = (site / path).read_text()
     chosen = original.replace(r"device = \"auto\"", rf"device = \"{device}\"")
     assert chosen != original
-    with Server({"/": site}, {f"/{path}": chosen.encode()}) as server:
+    with Server({"/": site}, {f"/{path}": chosen.encode()}, isolated=True) as server:
         page.goto(server.url + "lite/notebooks/index.html?path=train.ipynb")
         page.wait_for(f"Boolean({CELLS})", 60)
         page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")

@@ -19,9 +19,10 @@ const constant = (n) => [0x41, ...signed(n)];
 
 /** The smallest module of kernels: `scale` writes buffers[1][0] = buffers[0][0] * scalars[0] + words[0]
  * in float32 and sets the status word to 5; `twice` is a function of two numbers, `trap` a kernel that fails,
- * `run` walks a list of launches as run.c does. */
+ * `run` what run.c says. */
 function handmade() {
   const load = (offset) => [0x28, 2, offset]; // i32.load
+  const field = (offset) => [0x20, 3, ...load(offset)]; // of the command
   const scale = [
     ...[0x20, 1, ...load(4)], // buffers[1]
     ...[0x20, 1, ...load(0), 0x2a, 2, 0], // *buffers[0], f32
@@ -34,39 +35,37 @@ function handmade() {
   const trap = [0x00];
   const run = [
     ...[0x02, 0x40, 0x03, 0x40], // block, loop
-    ...[0x20, 4, 0x20, 1, 0x4e, 0x0d, 1], // leave when i >= count
-    ...[...constant(1032), 0x20, 4, 0x36, 2, 0], // running = i
-    ...[0x20, 0, ...load(4), 0x20, 0, ...load(8), 0x20, 2, ...constant(0), ...constant(1)],
-    ...[0x20, 0, ...load(0), 0x11, 0, 0], // call_indirect
-    ...[0x20, 0, ...constant(16), 0x6a, 0x21, 0], // list += 16
-    ...[0x20, 4, ...constant(1), 0x6a, 0x21, 4, 0x0c, 0], // i += 1, again
-    ...[0x0b, 0x0b, ...constant(1)],
+    ...[0x20, 0, 0x20, 1, 0x36, 2, 0], // plan.at = from
+    ...[0x20, 1, 0x20, 2, 0x4e, 0x0d, 1], // leave when from >= to
+    ...[0x20, 1, ...constant(20), 0x6c, 0x20, 0, 0x6a, 0x21, 3], // local 3: plan + 20 from
+    ...[...field(8), ...field(12), ...field(16), ...constant(0), ...constant(1)],
+    ...[...field(4), 0x11, 0, 0], // call_indirect
+    ...[0x20, 1, ...constant(1), 0x6a, 0x21, 1, 0x0c, 0], // from += 1, again
+    ...[0x0b, 0x0b],
   ];
   const code = (body, locals = [0]) => [
     ...leb(body.length + 1 + locals.length),
     ...[...locals, ...body, 0x0b],
   ];
-  const int = 0x7f;
   const types = [
-    ...[0x60, 5, int, int, int, int, int, 0],
-    ...[0x60, 2, int, int, 1, int],
-    ...[0x60, 4, int, int, int, int, 1, int],
+    ...[0x60, 5, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0],
+    ...[0x60, 2, 0x7f, 0x7f, 1, 0x7f],
+    ...[0x60, 3, 0x7f, 0x7f, 0x7f, 0],
   ];
-  const address = (at) => [int, 0, ...constant(at), 0x0b];
   return new Uint8Array([
     ...[0, 97, 115, 109, 1, 0, 0, 0],
     ...section(1, 3, ...types),
     ...section(2, 1, ...text("env"), ...text("memory"), 2, 0, 1),
     ...section(3, 4, 0, 1, 0, 2),
     ...section(4, 1, 0x70, 0, 0),
-    ...section(6, 3, ...address(1024), ...address(2048), ...address(1032)),
+    ...section(6, 2, 0x7f, 0, ...constant(1024), 0x0b, 0x7f, 0, ...constant(2048), 0x0b),
     ...section(
       7,
-      ...[8, ...text("scale"), 0, 0, ...text("twice"), 0, 1, ...text("trap"), 0, 2],
+      ...[7, ...text("scale"), 0, 0, ...text("twice"), 0, 1, ...text("trap"), 0, 2],
       ...[...text("run"), 0, 3, ...text("__indirect_function_table"), 1, 0],
-      ...[...text("status"), 3, 0, ...text("__heap_base"), 3, 1, ...text("running"), 3, 2],
+      ...[...text("status"), 3, 0, ...text("__heap_base"), 3, 1],
     ),
-    ...section(10, 4, ...code(scale), ...code(twice), ...code(trap), ...code(run, [1, 1, int])),
+    ...section(10, 4, ...code(scale), ...code(twice), ...code(trap), ...code(run, [1, 1, 0x7f])),
   ]);
 }
 
