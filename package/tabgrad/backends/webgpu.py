@@ -48,7 +48,8 @@ def _launch(step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: 
     counts = [_tiles(n, 2) if d in (float16, bfloat16) else n
               for n, d in zip(step.sizes, step.dtypes, strict=True)]  # fmt: skip
     size = min(x, _MOST), min(y, _MOST), min(z, _MOST)
-    return Launch(sized(text, counts), step.operands, (), size, flags)
+    text = f"// {step.op}\n{sized(text, counts)}"  # the first line is its name in profiles
+    return Launch(text, step.operands, (), size, flags)
 
 
 def _tiles(n: int, size: int) -> int:
