@@ -977,3 +977,17 @@ def test_no_memory_is_kept():
         f(torch.ones(1000))
     gc.collect()
     assert device.allocated == start
+
+
+def test_debug_tells_of_recordings_and_why_they_do_not_fit(capsys):
+    box = {"k": 1.0}
+    f = torch.compile(lambda x: x * box["k"])
+    torch.set_debug(1)
+    try:
+        replays(f, torch.ones(1))
+        box["k"] = 2.0
+        f(torch.ones(1))
+    finally:
+        torch.set_debug(0)
+    out = capsys.readouterr().out
+    assert "recording of 1 buffers read" in out and "does not fit: box changed" in out
