@@ -18,12 +18,17 @@
 // lanes are rows, the inner space is a plain loop outside; used where rows are contiguous or the
 // inner space is short, and for kernels without one (inner 0, one phase).
 //
-// Bound by memory for long chains of cheap ops over contiguous float32 (read and written in place),
-// by L1 traffic (three accesses per op and four lanes) otherwise.
+// A value per element that a later phase needs again (the exponentials of a softmax) stays in the
+// scratch memory for the block's rows (`kept`). The commonest float32 ops come alone and in pairs
+// (`hot`), and read a number, or a value per row, from a single vector. A share is whole blocks.
+//
+// Bound by memory for chains of cheap ops over contiguous float32 (read and written in place), by
+// L1 traffic (two to four accesses per op or pair and four lanes) for long ones.
 #include "math.h"
 #include "simd.h"
 
-#define SCRATCH (512 * 1024)
+#define SCRATCH (512 * 1024)  // registers
+#define KEPT (256 * 1024)     // values kept for later phases, behind them
 #define MAX_REGISTERS 1024
 #define MAX_REDUCTIONS 64
 #define MAX_DIMS 32
@@ -32,10 +37,10 @@ typedef void Op(void *restrict d, const void *p, const void *q, const void *r, i
 
 int32_t status;  // set by `index`, read and cleared by the host; exported
 
-static _Alignas(16) uint8_t scratch[SCRATCH];
-static uint8_t *registers[MAX_REGISTERS];
-static int register_bytes;
-static Cell accumulators[MAX_REDUCTIONS];
+static _Thread_local _Alignas(16) uint8_t scratch[SCRATCH + KEPT];
+static _Thread_local uint8_t *registers[MAX_REGISTERS];
+static _Thread_local int register_bytes;
+static _Thread_local Cell accumulators[MAX_REDUCTIONS];
 
 static uint8_t *home(int k) { return scratch + k * register_bytes; }
 
@@ -56,16 +61,58 @@ static uint8_t *home(int k) { return scratch + k * register_bytes; }
       ((R *)d)[i] = e;                                                        \
     }                                                                         \
   }
+#define V1(name, f)                                                                        \
+  OP(name) {                                                                               \
+    const float *a = p;                                                                    \
+    float *to = d;                                                                         \
+    for (; n > 4; n -= 8, a += 8, to += 8) {                                               \
+      F4 y = f(*(const F4 *)a), z = f(*(const F4 *)(a + 4));                               \
+      *(F4 *)to = y;                                                                       \
+      *(F4 *)(to + 4) = z;                                                                 \
+    }                                                                                      \
+    if (n > 0) *(F4 *)to = f(*(const F4 *)a);                                              \
+  }
 #include "elementwise.inc"
 #undef X1
 #undef X2
 #undef X3
+#undef V1
 #define X1(name, R, A, e) op_##name,
+#define V1(name, f) op_##name,
 #define X2 X1
 #define X3 X1
 static Op *const ops[] = {
 #include "elementwise.inc"
 };
+
+// ---- what is met most, in float32: a step of 0 is one vector for all lanes (a number, or a value
+// per row); `t` is a op b, rounded, so that a pair gives what two ops would
+
+#define F4_AT(x) (*(const F4 *)(x))
+#define HOT(name, e)                                                                            \
+  static void hot_##name(float *d, const float *p, const float *q, const float *r, int n,       \
+                         int p_step, int q_step, int r_step) {                                  \
+    for (; n > 4; n -= 8, d += 8, p += 2 * p_step, q += 2 * q_step, r += 2 * r_step) {          \
+      F4 y;                                                                                     \
+      { F4 a = F4_AT(p), b = F4_AT(q), c = F4_AT(r); (void)c; y = e; }                          \
+      F4 a = F4_AT(p + p_step), b = F4_AT(q + q_step), c = F4_AT(r + r_step);                   \
+      (void)c;                                                                                  \
+      *(F4 *)d = y;                                                                             \
+      *(F4 *)(d + 4) = e;                                                                       \
+    }                                                                                           \
+    if (n > 0) { F4 a = F4_AT(p), b = F4_AT(q), c = F4_AT(r); (void)c; *(F4 *)d = e; }          \
+  }
+#define PAIRS(X, first, t) \
+  X(first##_add, t + c) X(first##_sub, t - c) X(first##_rsub, c - t) X(first##_mul, t * c)
+#define HOTS(X)                                                                                 \
+  X(add, a + b) X(sub, a - b) X(mul, a * b) X(div, a / b)                                       \
+  X(maximum, (F4)wasm_f32x4_max((v128_t)a, (v128_t)b))                                          \
+  X(minimum, (F4)wasm_f32x4_min((v128_t)a, (v128_t)b))                                          \
+  PAIRS(X, add, (a + b)) PAIRS(X, sub, (a - b)) PAIRS(X, mul, (a * b)) X(sub_exp, exp_4(a - b))
+HOTS(HOT)
+typedef void Hot(float *, const float *, const float *, const float *, int, int, int, int);
+#define HOT_NAME(name, e) hot_##name,
+static Hot *const hots[] = {HOTS(HOT_NAME)};
 
 // ---- storage types: how a dtype is read into lanes, written from them, and indexed --------------
 
@@ -83,12 +130,17 @@ static Op *const ops[] = {
 
 typedef void Move(void *restrict d, const void *restrict s, int stride, int n);
 typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restrict at, int n);
+// Lane by lane is quicker than vectors put together from single elements.
+#define SCALAR_LOOP(n) \
+  _Pragma("clang loop vectorize(disable) unroll_count(4)") for (int i = 0; i < n; i++)
 #define MOVES(name, S, C, IN, OUT)                                                          \
   static void load_##name(void *restrict d, const void *restrict s, int stride, int n) {    \
     if (stride == 1) {                                                                      \
       for (int i = 0; i < n; i++) { S x = ((const S *)s)[i]; ((C *)d)[i] = IN; }            \
+    } else if (stride == 2) { /* vectorised, with shuffles */                               \
+      for (int i = 0; i < n; i++) { S x = ((const S *)s)[i * 2]; ((C *)d)[i] = IN; }        \
     } else {                                                                                \
-      for (int i = 0; i < n; i++) { S x = ((const S *)s)[i * stride]; ((C *)d)[i] = IN; }   \
+      SCALAR_LOOP(n) { S x = ((const S *)s)[i * stride]; ((C *)d)[i] = IN; }                \
     }                                                                                       \
   }                                                                                         \
   static void store_##name(void *restrict d, const void *restrict s, int stride, int n) {   \
@@ -100,7 +152,7 @@ typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restr
   }                                                                                         \
   static void pick_##name(void *restrict d, const void *restrict s,                         \
                           const int32_t *restrict at, int n) {                              \
-    for (int i = 0; i < n; i++) { S x = ((const S *)s)[at[i]]; ((C *)d)[i] = IN; }          \
+    SCALAR_LOOP(n) { S x = ((const S *)s)[at[i]]; ((C *)d)[i] = IN; }                       \
   }
 DTYPES(MOVES)
 #define LOAD(name, S, C, IN, OUT) load_##name,
@@ -135,30 +187,62 @@ static const uint8_t lane_bytes[] = {DTYPES(LANE_BYTES)};
   X(l, int64_t, l, int64_t, max, max_l, max_l, INT64_MIN)                                   \
   X(l, int64_t, l, int64_t, min, min_l, min_l, INT64_MAX)
 
-// `fold` takes a tile into one cell: eight running values, then a tree, then a wide accumulator,
-// so that the sum of ten million ones is ten million. `join` works lane by lane.
+// `fold` takes a tile into one cell: sixteen running values, then a tree, then a wide accumulator,
+// so that the sum of ten million ones is ten million. `join` works lane by lane, on one or four rows.
 typedef void Fold(Cell *total, const void *x, int n);
-typedef void Join(void *restrict total, const void *restrict x, int n);
+typedef void Join(void *restrict total, uint8_t *const *x, int rows, int n);
 typedef void Fill(void *d, int n);
 typedef void Finish(void *d, const Cell *total);
 #define FOLD(t, T, w, W, name, NARROW, WIDE, ZERO)                                          \
   static void fold_##name##_##t(Cell *total, const void *p, int n) {                        \
     const T *x = p;                                                                         \
-    T s[8] = {ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO};                              \
+    T s[16] = {ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO,                              \
+               ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO};                             \
     int i = 0;                                                                              \
-    for (; i + 8 <= n; i += 8)                                                              \
-      for (int k = 0; k < 8; k++) s[k] = NARROW(s[k], x[i + k]);                            \
-    for (; i < n; i++) s[i & 7] = NARROW(s[i & 7], x[i]);                                   \
-    for (int k = 0; k < 4; k++) s[k] = NARROW(s[k], s[k + 4]);                              \
-    total->w = WIDE(total->w, (W)NARROW(NARROW(s[0], s[1]), NARROW(s[2], s[3])));           \
+    for (; i + 16 <= n; i += 16)                                                            \
+      for (int k = 0; k < 16; k++) s[k] = NARROW(s[k], x[i + k]);                           \
+    for (; i < n; i++) s[i & 15] = NARROW(s[i & 15], x[i]);                                 \
+    for (int w = 8; w; w /= 2)                                                              \
+      for (int k = 0; k < w; k++) s[k] = NARROW(s[k], s[k + w]);                            \
+    total->w = WIDE(total->w, (W)s[0]);                                                     \
   }                                                                                         \
-  static void join_##name##_##t(void *restrict total, const void *restrict x, int n) {      \
-    LANES_LOOP(n) ((T *)total)[i] = NARROW(((T *)total)[i], ((const T *)x)[i]);             \
+  static void join_##name##_##t(void *restrict total, uint8_t *const *rows, int n_rows, int n) { \
+    T *y = total;                                                                           \
+    const T *a = (const T *)rows[0];                                                        \
+    if (n_rows == 1) {                                                                      \
+      LANES_LOOP(n) y[i] = NARROW(y[i], a[i]);                                              \
+      return;                                                                               \
+    }                                                                                       \
+    const T *b = (const T *)rows[1], *c = (const T *)rows[2], *e = (const T *)rows[3];      \
+    LANES_LOOP(n) y[i] = NARROW(NARROW(NARROW(NARROW(y[i], a[i]), b[i]), c[i]), e[i]);      \
   }                                                                                         \
   static void fill_##name##_##t(void *d, int n) { LANES_LOOP(n) ((T *)d)[i] = ZERO; }       \
   static void start_##name##_##t(Cell *total) { total->w = (W)(T)ZERO; }                    \
   static void finish_##name##_##t(void *d, const Cell *total) { *(T *)d = (T)total->w; }
 FOLDS(FOLD)
+
+// WebAssembly's max costs seven instructions on x86 where pmax is one; nan is looked for apart.
+#define EXTREME_FOLD(name, PICK, START)                                                     \
+  static void fold_##name##_fast(Cell *total, const void *p, int n) {                       \
+    const float *x = p;                                                                     \
+    v128_t s[4], bad[4];                                                                    \
+    for (int k = 0; k < 4; k++) s[k] = wasm_f32x4_splat(START), bad[k] = wasm_i32x4_splat(0); \
+    for (; n >= 16; n -= 16, x += 16)                                                       \
+      for (int k = 0; k < 4; k++) {                                                         \
+        v128_t y = wasm_v128_load(x + 4 * k);                                               \
+        s[k] = PICK(s[k], y);                                                               \
+        bad[k] = wasm_v128_or(bad[k], wasm_f32x4_ne(y, y));                                 \
+      }                                                                                     \
+    for (int k = 0; k < 4; k++) {                                                           \
+      s[k] = wasm_v128_bitselect(wasm_f32x4_splat(NAN), s[k], bad[k]);                      \
+      fold_##name##_f(total, s + k, 4);                                                     \
+    }                                                                                       \
+    if (n > 0) fold_##name##_f(total, x, n);                                                \
+  }
+EXTREME_FOLD(max, wasm_f32x4_pmax, -INFINITY)
+EXTREME_FOLD(min, wasm_f32x4_pmin, INFINITY)
+#define fold_max_f fold_max_fast
+#define fold_min_f fold_min_fast
 typedef struct {
   Fold *fold;
   Join *join;
@@ -243,23 +327,33 @@ static void splat(uint8_t *d, const uint8_t *value, int bytes, int n) {
 
 enum {
   LOAD_OP, STORE_OP, OUT_OP, ADDR_OP, SCALAR_OP, CONST_OP, SPLAT_OP, TAKE_OP, INDEX_OP, REDUCE_OP,
+  KEPT_OP, HOT_OP,
   TABLE = 16
 };
 #define KEEP 0x10000  // in a destination: write where OUT pointed the register
 
-// load: register, operand, dtype, in place, offset, lanes view, outer view
+enum { IN_PLACE = 1, ALIGNED = 2, NARROW = 4 };
+
+static int lanes_address(const int32_t *view, const Place *p, int how) {
+  return how & ALIGNED ? address(view, p->start) : p->start;
+}
+
+// load: register, operand, dtype, how, offset, lanes view, outer view. How: in place; aligned (a
+// tile lies within one run of the lanes view); narrow (the same value in all lanes, wanted once)
 static void load(const int32_t *w, const Place *p) {
-  int dtype = w[2], bytes = dtype_bytes[dtype], wide = lane_bytes[dtype];
+  int dtype = w[2], bytes = dtype_bytes[dtype], wide = lane_bytes[dtype], how = w[3];
   const int32_t *lanes = w + 5;
   const uint8_t *base = p->buffers[w[1]];
   unsigned at = (unsigned)(w[4] + address(after(lanes), p->outer));
   uint8_t *d = home(w[0]);
-  if (w[3] && p->n % 4 == 0) {
-    registers[w[0]] = (uint8_t *)base + (at + (unsigned)p->start) * (unsigned)bytes;
+  if (how & IN_PLACE && p->n % 4 == 0) {
+    at += (unsigned)lanes_address(lanes, p, how);
+    registers[w[0]] = (uint8_t *)base + at * (unsigned)bytes;
     return;
   }
   registers[w[0]] = d;
   Walk k = walk(lanes, p->start, p->n);
+  if (how & NARROW) k.left = k.run = 16 / wide;
   do {
     const uint8_t *s = base + (at + (unsigned)k.at) * (unsigned)bytes;
     if (k.stride == 0 && k.run > 1) {
@@ -288,11 +382,17 @@ static void store(const int32_t *w, const Place *p) {
   } while (next(&k));
 }
 
-// out: register, operand, bytes, offset, lanes view, outer view. The lanes are contiguous: the op
-// that follows writes to its destination at once.
+// out: register, operand, bytes, how, offset, lanes view, outer view. The lanes are contiguous: the
+// op that follows writes to its destination at once.
 static void out(const int32_t *w, const Place *p) {
-  unsigned at = (unsigned)(w[3] + address(after(w + 4), p->outer) + p->start);
+  unsigned at = (unsigned)(w[4] + address(after(w + 5), p->outer) + lanes_address(w + 5, p, w[3]));
   registers[w[0]] = p->n % 4 ? home(w[0]) : p->buffers[w[1]] + at * (unsigned)w[2];
+}
+
+// kept: register, offset in the scratch memory, bytes per row and per lane: a value that a later phase reads
+// again stays there for all rows of the block. The op that follows writes it, or it is just read.
+static void kept(const int32_t *w, const Place *p) {
+  registers[w[0]] = scratch + w[1] + p->row * w[2] + p->start * w[3];
 }
 
 // addr: register, is int64, offset, lanes view, outer view
@@ -302,63 +402,92 @@ static void addr(const int32_t *w, const Place *p) {
   uint8_t *d = registers[w[0]] = home(w[0]);
   Walk k = walk(lanes, p->start, p->n);
   do {
-    for (int i = 0; i < k.run; i++, done++) {
-      int value = at + k.at + i * k.stride;
-      if (w[1]) ((int64_t *)d)[done] = value;
-      else ((int32_t *)d)[done] = value;
-    }
+    int first = at + k.at, step = k.stride;
+    if (w[1]) for (int i = 0; i < k.run; i++) ((int64_t *)d)[done + i] = first + i * step;
+    else for (int i = 0; i < k.run; i++) ((int32_t *)d)[done + i] = first + i * step;
+    done += k.run;
   } while (next(&k));
 }
 
-// scalar: register, type letter's place in "fdil", scalar slot
+// scalar: register, type letter's place in "fdil", scalar slot, narrow
 static void scalar(const int32_t *w, const Place *p) {
   const Cell *cell = p->scalars + w[2];
   uint8_t *d = registers[w[0]] = home(w[0]);
   float f = (float)cell->d;
   int32_t i = (int32_t)cell->l;
-  if (w[1] == 0) splat(d, (uint8_t *)&f, 4, p->n);
-  else if (w[1] == 2) splat(d, (uint8_t *)&i, 4, p->n);
-  else splat(d, (const uint8_t *)cell, 8, p->n);
+  int n = w[3] ? 4 : p->n;
+  if (w[1] == 0) splat(d, (uint8_t *)&f, 4, n);
+  else if (w[1] == 2) splat(d, (uint8_t *)&i, 4, n);
+  else splat(d, (const uint8_t *)cell, 8, n);
 }
 
-// index: register, index register, is int64, size, code. Lanes behind n are left alone.
-static void check(const int32_t *w, const Place *p) {
-  uint8_t *d = registers[w[0]] = home(w[0]);
-  int64_t size = w[3];
-  for (int i = 0; i < p->n; i++) {
-    int64_t at = w[2] ? ((int64_t *)registers[w[1]])[i] : ((int32_t *)registers[w[1]])[i];
-    if (at < 0) at += size;
-    if (at < 0 || at >= size) {
-      status = status > w[4] ? status : w[4];
-      at = 0;
-    }
-    if (w[2]) ((int64_t *)d)[i] = at;
-    else ((int32_t *)d)[i] = (int32_t)at;
+// index: register, index register, 0 int32, 1 int64 to int32, 2 int64; size, code. Lanes behind n
+// are left alone.
+#define CHECK(T, R)                                                                             \
+  for (; i < p->n; i++) {                                                              \
+    T at = ((const T *)s)[i];                                                                   \
+    at += at < 0 ? size : 0;                                                                    \
+    int out = at < 0 || at >= size;                                                             \
+    bad |= out;                                                                                 \
+    ((R *)d)[i] = out ? 0 : (R)at;                                                              \
   }
+static void check(const int32_t *w, const Place *p) {
+  uint8_t *restrict d = registers[w[0]] = home(w[0]);
+  const uint8_t *s = registers[w[1]];
+  int32_t size = w[3], bad = 0;
+  int i = 0;
+  if (w[2] == 1)
+    for (v128_t wrong = wasm_i32x4_splat(0), most = wasm_i32x4_splat(size); i + 4 <= p->n; i += 4) {
+      v128_t a = wasm_v128_load(s + 8 * i), b = wasm_v128_load(s + 8 * i + 16);
+      v128_t low = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), high = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
+      v128_t sign = wasm_i32x4_shr(low, 31), at = wasm_i32x4_add(low, wasm_v128_and(sign, most));
+      v128_t out = wasm_v128_or(wasm_i32x4_ne(high, sign), wasm_u32x4_ge(at, most));
+      wasm_v128_store(d + 4 * i, wasm_v128_andnot(at, out));
+      wrong = wasm_v128_or(wrong, out);
+      bad = wasm_v128_any_true(wrong);
+    }
+  if (w[2] == 0) CHECK(int32_t, int32_t)
+  else if (w[2] == 1) CHECK(int64_t, int32_t)
+  else CHECK(int64_t, int64_t)
+  if (bad && status < w[4]) status = w[4];
+}
+
+static uint8_t *target(int w) {  // where an op writes: to its home, if no `out` or `kept` says else
+  int k = w & (KEEP - 1);
+  if (!(w & KEEP)) registers[k] = home(k);
+  return registers[k];
+}
+
+// hot: register, operand registers, number of the op, bits: operands that go from lane to lane
+static void hot(const int32_t *w, int n) {
+  float *d = (float *)target(w[0]), *p = (float *)registers[w[1]];
+  float *q = (float *)registers[w[2]], *r = (float *)registers[w[3]];
+  hots[w[4]](d, p, q, r, n, w[5] & 1 ? 4 : 0, w[5] & 2 ? 4 : 0, w[5] & 4 ? 4 : 0);
 }
 
 static void special(const int32_t *w, int op, const Place *p, int along_inner) {
-  uint8_t *d = home(w[0]);
+  uint8_t *d = home(w[0] & (KEEP - 1));
   switch (op) {
     case LOAD_OP: load(w, p); return;
     case STORE_OP: store(w, p); return;
     case OUT_OP: out(w, p); return;
     case ADDR_OP: addr(w, p); return;
     case SCALAR_OP: scalar(w, p); return;
-    case CONST_OP:  // register, bytes, low word, high word
-      splat(registers[w[0]] = d, (const uint8_t *)(w + 2), w[1], p->n);
+    case CONST_OP:  // register, bytes, low word, high word, narrow
+      splat(registers[w[0]] = d, (const uint8_t *)(w + 2), w[1], w[4] ? 4 : p->n);
       return;
-    case SPLAT_OP:  // register, register of one value per row, bytes
-      splat(registers[w[0]] = d, registers[w[1]] + p->row * w[2], w[2], p->n);
+    case SPLAT_OP:  // register, register of one value per row, bytes, narrow
+      splat(registers[w[0]] = d, registers[w[1]] + p->row * w[2], w[2], w[3] ? 4 : p->n);
       return;
+    case KEPT_OP: kept(w, p); return;
+    case HOT_OP: hot(w, p->n); return;
     case TAKE_OP:  // register, register of int32, operand, dtype
-      picks[w[3]](d, p->buffers[w[2]], (const int32_t *)registers[w[1]], p->n);
-      registers[w[0]] = d;
+      picks[w[3]](target(w[0]), p->buffers[w[2]], (const int32_t *)registers[w[1]], p->n);
       return;
     case INDEX_OP: check(w, p); return;
     case REDUCE_OP:  // number of the reduction, register, kind, register of the total
       if (along_inner) reductions[w[2]].fold(accumulators + w[0], registers[w[1]], p->n);
-      else reductions[w[2]].join(home(w[3]), registers[w[1]], p->n);
+      else reductions[w[2]].join(home(w[3]), registers + w[1], 1, p->n);
       return;
   }
 }
@@ -370,9 +499,7 @@ static void run(const int32_t *section, const Place *p, int along_inner) {
       special(w + 2, w[0], p, along_inner);
       continue;
     }
-    int k = w[2] & (KEEP - 1);
-    if (!(w[2] & KEEP)) registers[k] = home(k);
-    ops[w[0] - TABLE](registers[k], registers[w[3]], registers[w[4]], registers[w[5]], p->n);
+    ops[w[0] - TABLE](target(w[2]), registers[w[3]], registers[w[4]], registers[w[5]], p->n);
   }
 }
 
@@ -403,6 +530,23 @@ static void row_of_tiles(const Head *h, const int32_t *reduce, int n_reduce, Pla
   }
 }
 
+// Nothing but a sum (product, …) of rows that are read in place: four at a time.
+static int four_rows(const Head *h, const int32_t *body, const Place *place) {
+  const int32_t *reduce = body + 1 + body[2];
+  int plain = body[1] == LOAD_OP && body[6] & IN_PLACE && reduce[0] == REDUCE_OP;
+  if (!plain || body[0] != body[2] + reduce[1] || place->n % 4 || place->outer % 4) return 0;
+  if (place->outer + 4 > h->inner || (h->merge + 1) % 4) return 0;
+  uint8_t *rows[4];
+  for (int k = 0; k < 4; k++) {
+    Place at = *place;
+    at.outer += k;
+    load(body + 3, &at);
+    rows[k] = registers[body[3]];
+  }
+  reductions[reduce[4]].join(home(reduce[5]), rows, 4, place->n);
+  return 1;
+}
+
 // A block of rows, side by side in the lanes; totals of long float sums are joined every
 // merge + 1 elements, which keeps the rounding error at that of two short sums.
 static void rows_in_lanes(const Head *h, const int32_t *reduce, int n_reduce, Place place) {
@@ -414,12 +558,14 @@ static void rows_in_lanes(const Head *h, const int32_t *reduce, int n_reduce, Pl
   }
   for (int j = 0; j < h->inner; j++) {
     place.outer = j;
-    run(body, &place, 0);
+    if (four_rows(h, body, &place)) j += 3;
+    else run(body, &place, 0);
     if ((j & h->merge) != h->merge && j + 1 < h->inner) continue;
     for (int k = 0; k < n_reduce; k++) {
       const Reduction *r = reductions + reduce[3 * k];
       if (reduce[3 * k + 2] < 0) continue;
-      r->join(home(reduce[3 * k + 1]), home(reduce[3 * k + 2]), place.n);
+      uint8_t *part = home(reduce[3 * k + 2]);
+      r->join(home(reduce[3 * k + 1]), &part, 1, place.n);
       r->fill(home(reduce[3 * k + 2]), place.n);
     }
   }
@@ -435,15 +581,19 @@ static const int32_t *phase(const Head *h, const int32_t *w, Place place) {
   return skip(skip(w + 3 * n_reduce));
 }
 
+// Shares are whole blocks, so that tiles begin where they would in one share.
 KERNEL(fused) {
-  WHOLE_ONLY;
   Head h = {words[0], words[1], words[2], words[3], words[4], words[5], words[6], words[7]};
   const int32_t *uniform = words + 8;
+  int64_t blocks = (h.rows + h.block - 1) / h.block;
+  int first = (int)(blocks * part / parts) * h.block, end = (int)(blocks * (part + 1) / parts) * h.block;
+  if (first >= end) return;
+  if (end > h.rows) end = h.rows;
   register_bytes = h.bytes;
   Place place = {0, h.lanes, 0, 0, buffers, scalars};
   run(uniform, &place, 0);
-  for (place.start = 0; place.start < h.rows; place.start += h.block) {
-    int left = h.rows - place.start;
+  for (place.start = first; place.start < end; place.start += h.block) {
+    int left = end - place.start;
     place.n = left < h.block ? left : h.block;
     const int32_t *w = skip(uniform);
     for (int p = 0; p < h.phases; p++) w = phase(&h, w, place);

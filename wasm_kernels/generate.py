@@ -13,7 +13,12 @@ HEAD = "// Written by generate.py from package/tabgrad/ops/elementwise.py: do no
 C_TYPES = {"f": "float", "d": "double", "i": "int32_t", "l": "int64_t", "b": "int32_t"}
 
 
+VECTOR = ("exp_f", "tanh_f", "sigmoid_f", "erf_f")  # written for four lanes in math.h
+
+
 def line(op) -> str:
+    if op.name in VECTOR:
+        return f"V1({op.name}, {op.name[:-1]}4)\n"
     result, operands = C_TYPES[op.result], C_TYPES[op.operands]
     return f"X{op.arity}({op.name}, {result}, {operands}, {op.expression})\n"
 

@@ -2,12 +2,14 @@
 //
 // Suffixes are compute types: f float, d double, i int32, l int64 (b, bool, is an int32 of 0 or 1).
 // What models spend time in (exp, log, tanh, sigmoid, erf, sin, cos, ...) is free of branches for
-// f, so that clang turns a loop over it into f32x4 code; bounds in ulp stand beside each, for the
-// build without fused multiply-add, and hold for denormal results too. The rest goes through libm.
+// f: written for four lanes (suffix 4, fused multiply-adds in the relaxed build), or such that
+// clang turns a loop over it into f32x4 code. Bounds in ulp stand beside each, for both builds, and
+// hold for denormal results too. The rest goes through libm.
 #pragma once
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
+#include "simd.h"
 
 #define FN static inline __attribute__((always_inline))
 #define ADD(a, b) ((a) + (b))  // integers wrap: everything is compiled with -fwrapv
@@ -137,11 +139,6 @@ FN float scale(float y, int32_t n) {  // y * 2^n in two steps: denormals and ove
   return y * two_to(half) * two_to(n - half);
 }
 
-FN float exp_f(float a) {  // 2 ulp
-  ExpParts e = exp_parts(clamp_f(a, -K(105.0f), K(89.0f)));
-  return scale(expm1_near_zero(e.r) + K(1.0f), e.n);
-}
-
 FN float exp2_f(float a) {  // 2 ulp
   float x = clamp_f(a, -K(152.0f), K(129.0f));
   float shifted = x + ROUND_MAGIC, n = shifted - ROUND_MAGIC;
@@ -154,13 +151,6 @@ FN float expm1_f(float a) {  // 3 ulp
   float s = two_to(e.n - 1);  // halved: 2^128 is not a float
   float y = K(2.0f) * (s * expm1_near_zero(e.r) + (s - K(0.5f)));
   return a == 0 ? a : y;
-}
-
-FN float sigmoid_f(float a) { return K(1.0f) / (1.0f + exp_f(-a)); }  // 3 ulp
-
-FN float tanh_f(float a) {  // 4 ulp: -m / (m + 2) with m = expm1(-2|a|) loses nothing near zero
-  float m = expm1_f(-K(2.0f) * abs_f(a));
-  return __builtin_copysignf(-m / (m + K(2.0f)), a);
 }
 
 FN double exp_d(double a) { return exp(a); }
@@ -180,6 +170,73 @@ FN float atanh_f(float a) { return (float)atanh(a); }
 FN double atanh_d(double a) { return atanh(a); }
 FN float pow_f(float a, float b) { return powf(a, b); }
 FN double pow_d(double a, double b) { return pow(a, b); }
+
+// ---- four lanes at once: what models spend their time in ----------------------------------------
+
+typedef float F4 __attribute__((vector_size(16), aligned(4)));
+typedef int32_t I4 __attribute__((vector_size(16)));
+
+FN F4 K4(float x) {  // as K
+  v128_t y = wasm_f32x4_splat(x);
+  __asm__("" : "+r"(y));
+  return (F4)y;
+}
+FN F4 madd(F4 a, F4 b, F4 c) { return (F4)MADD_F((v128_t)a, (v128_t)b, (v128_t)c); }
+FN F4 between(float lo, F4 a, float hi) {  // nan stays: the bounds come second
+  return (F4)wasm_f32x4_pmin(wasm_f32x4_pmax((v128_t)a, (v128_t)K4(lo)), (v128_t)K4(hi));
+}
+FN F4 poly(F4 x, const float *c, int n) {  // c[0] + c[1] x + … + c[n] x^n
+  F4 y = K4(c[n]);
+  while (n--) y = madd(y, x, K4(c[n]));
+  return y;
+}
+
+// e^x = 2^n e^r; the sum trick leaves n in the low bits of `shifted`.
+typedef struct { F4 r; I4 shifted; } Parts4;
+FN Parts4 exp_parts_4(F4 x) {
+  F4 magic = K4(12582912.0f), shifted = madd(x, K4(1.44269504f), magic), n = shifted - magic;
+  return (Parts4){madd(n, K4(2.12194440e-4f), madd(n, K4(-0.693359375f), x)), (I4)shifted};
+}
+FN F4 expm1_over_r(F4 r) {  // (e^r - 1) / r for |r| <= ln2/2
+  static const float c[] = {1.0f, 0.49999994f, 0.16666429f, 0.041668016f, 8.3743716e-3f, 1.3843403e-3f};
+  return poly(r, c, 5);
+}
+
+FN F4 exp_4(F4 a) {  // 2 ulp; times 2^n in two steps: denormals and overflow come out right
+  Parts4 e = exp_parts_4(between(-105.0f, a, 89.0f));
+  I4 exponent = (I4)K4(-INFINITY), one = (I4)K4(1.0f);
+  I4 half = e.shifted << 22 & exponent, rest = (e.shifted << 23) - half;
+  F4 scale = (F4)(half + one);
+  return madd(e.r * scale, expm1_over_r(e.r), scale) * (F4)(rest + one);
+}
+
+FN F4 sigmoid_4(F4 a) { return K4(1.0f) / (K4(1.0f) + exp_4(-a)); }  // 3 ulp
+
+FN F4 with_sign(F4 y, F4 a) {  // y is not negative
+  return (F4)wasm_v128_or((v128_t)y, wasm_v128_and((v128_t)a, (v128_t)K4(-0.0f)));
+}
+
+FN F4 tanh_4(F4 a) {  // 4 ulp: -m / (m + 2) with m = expm1(-2|a|) loses nothing near zero
+  F4 t = (F4)wasm_f32x4_abs((v128_t)a), one = K4(1.0f);
+  Parts4 e = exp_parts_4(between(-20.0f, t * K4(-2.0f), 0.0f));
+  F4 scale = (F4)((e.shifted << 23) + (I4)one);
+  F4 m = madd(e.r * scale, expm1_over_r(e.r), scale - one);
+  return with_sign((F4)wasm_f32x4_abs((v128_t)(m / (m + K4(2.0f)))), a);
+}
+
+FN F4 erf_4(F4 a) {  // 3 ulp: a polynomial near zero, 1 - exp(polynomial) beyond
+  static const float inner[] = {1.28379166e-1f, -3.76125336e-1f, 1.12819925e-1f, -2.67681349e-2f,
+                                4.99119423e-3f, -5.96761703e-4f};
+  static const float outer[] = {-1.28717512e-1f, -6.34846687e-1f, -1.06777877e-1f, 2.42546219e-2f,
+                                -3.88396438e-3f, 3.83197126e-4f, -1.72853470e-5f};
+  F4 t = (F4)wasm_f32x4_pmin(wasm_f32x4_abs((v128_t)a), (v128_t)K4(4.0f));
+  Parts4 e = exp_parts_4(madd(poly(t, outer, 6), t, -t));
+  F4 scale = (F4)((e.shifted << 23) + (I4)K4(1.0f));
+  F4 far = K4(1.0f) - madd(e.r * scale, expm1_over_r(e.r), scale);
+  F4 near = madd(poly(t * t, inner, 5), t, t);
+  I4 beyond = t > K4(0.927734375f);
+  return with_sign((F4)wasm_v128_bitselect((v128_t)far, (v128_t)near, (v128_t)beyond), a);
+}
 
 // ---- logarithms -------------------------------------------------------------------------------
 
@@ -282,24 +339,6 @@ FN float atan2_f(float a, float b) { return atan2f(a, b); }
 FN double atan2_d(double a, double b) { return atan2(a, b); }
 
 // ---- special functions ------------------------------------------------------------------------
-
-FN float erf_f(float a) {  // 3 ulp: a polynomial near zero, 1 - exp(polynomial) beyond
-  float t = clamp_f(abs_f(a), 0.0f, K(4.0f)), s = t * t;
-  float far = (-K(1.72853470e-5f) * t + K(3.83197126e-4f)) * s;
-  far = far + (-K(3.88396438e-3f) * t + K(2.42546219e-2f));
-  far = far * t - K(1.06777877e-1f);
-  far = far * t - K(6.34846687e-1f);
-  far = far * t - K(1.28717512e-1f);
-  far = K(1.0f) - exp_f(far * t - t);
-  float near = -K(5.96761703e-4f);
-  near = near * s + K(4.99119423e-3f);
-  near = near * s - K(2.67681349e-2f);
-  near = near * s + K(1.12819925e-1f);
-  near = near * s - K(3.76125336e-1f);
-  near = near * s + K(1.28379166e-1f);
-  near = near * t + t;
-  return __builtin_copysignf(t > K(0.927734375f) ? far : near, a);
-}
 
 FN double erf_d(double a) { return erf(a); }
 FN double erfc_d(double a) { return erfc(a); }

@@ -1,6 +1,9 @@
 // sort_i, sort_l: the stable permutation (int32) that sorts each row of int32 or int64 keys.
 //
-// buffers: keys, out. words: rows, n.
+// buffers: keys, out. words: rows, n, first: how many of a row are wanted; the rest of out is
+// undefined. A share is some of the rows.
+// A few of many are chosen in one pass: what is below the best bound so far is a candidate; when
+// the room for candidates is full, they are sorted, the first stay, and the bound comes down.
 // Pieces of up to 65536 keys are sorted by byte-wise radix passes in static memory (a pass in which
 // all keys share the byte is left out); longer rows are then merged, by index, through the same
 // memory, or by rotation where a piece is too long even for that. Bound by the scattered writes of
@@ -10,10 +13,14 @@
 #define PIECE 65536
 #define ROOM (PIECE * 4)  // indices that the static memory holds when it serves a merge
 
-static _Alignas(16) uint64_t keys_a[2 * PIECE];
-static uint64_t *const keys_b = keys_a + PIECE;
-static int32_t index_b[PIECE];
-static int32_t *const room = (int32_t *)keys_a;
+#define CANDIDATES 4096
+
+static _Thread_local _Alignas(16) uint64_t keys_a[2 * PIECE];
+static _Thread_local int32_t index_b[PIECE];
+static _Thread_local uint64_t candidates[CANDIDATES];
+static _Thread_local int32_t places[CANDIDATES];
+#define keys_b (keys_a + PIECE)
+#define room ((int32_t *)keys_a)
 
 // Sorts n keys with sign bit flipped; `index` goes along. The result is in keys_a and index.
 static void radix(int32_t *index, int n, int bytes) {
@@ -103,12 +110,42 @@ static void rotate(int32_t *x, int middle, int n) {  // brings x[middle..n) to t
     join_##t(keys, out, left, left + right);                                                   \
     join_##t(keys, out + left + right, middle - left, n - left - right);                       \
   }                                                                                            \
+  static int prune_##t(const T *keys, int32_t *out, int n, int first) {                        \
+    T *own = (T *)candidates;                                                                  \
+    for (int i = 0; i < n; i++) own[i] = keys[out[i]];                                         \
+    piece_##t(own, places, 0, n);                                                              \
+    if (first > n) first = n;                                                                  \
+    for (int i = 0; i < first; i++) places[i] = out[places[i]];                                \
+    __builtin_memcpy(out, places, (unsigned)first * 4);                                        \
+    return first;                                                                              \
+  }                                                                                            \
+  static void choose_##t(const T *keys, int32_t *out, int n, int first) {                      \
+    int have = 0, bounded = 0;                                                                 \
+    T bound = 0;                                                                               \
+    for (int i = 0; i < n; i += 8) {                                                           \
+      if (bounded && i + 8 <= n) {                                                             \
+        int any = 0;                                                                           \
+        for (int k = 0; k < 8; k++) any |= keys[i + k] < bound;                                \
+        if (!any) continue;                                                                    \
+      }                                                                                        \
+      for (int k = i; k < n && k < i + 8; k++)                                                 \
+        if (!bounded || keys[k] < bound) out[have++] = k;                                      \
+      if (have <= CANDIDATES - 8) continue;                                                    \
+      have = prune_##t(keys, out, have, first);                                                \
+      bounded = 1, bound = keys[out[first - 1]];                                               \
+    }                                                                                          \
+    prune_##t(keys, out, have, first);                                                         \
+  }                                                                                            \
   KERNEL(sort_##t) {                                                                           \
-    WHOLE_ONLY;                                                                                \
-    int n = words[1];                                                                          \
-    for (int row = 0; row < words[0]; row++) {                                                 \
+    int n = words[1], first = words[2];                                                        \
+    int end = (int)((int64_t)words[0] * (part + 1) / parts);                                   \
+    for (int row = (int)((int64_t)words[0] * part / parts); row < end; row++) {                \
       const T *keys = (const T *)buffers[0] + row * n;                                         \
       int32_t *out = (int32_t *)buffers[1] + row * n;                                          \
+      if (n > CANDIDATES && first <= CANDIDATES / 4) {                                         \
+        choose_##t(keys, out, n, first);                                                       \
+        continue;                                                                              \
+      }                                                                                        \
       for (int i = 0; i < n; i += PIECE)                                                       \
         piece_##t(keys, out + i, i, n - i < PIECE ? n - i : PIECE);                            \
       for (int width = PIECE; width < n; width *= 2)                                           \

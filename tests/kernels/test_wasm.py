@@ -159,6 +159,119 @@ def test_transposed_store_and_addr(machine):
     np.testing.assert_array_equal(out.reshape(35, 50).T, np.arange(5, 1755).reshape(50, 35))
 
 
+VIEWS = [
+    ((100, 70), (1, 100), None),  # transposed
+    ((33, 3, 40), (40, 33 * 40, 1), None),  # runs of 40
+    ((5, 48, 64), (64 * 48, 1, 48), None),
+    ((1000, 2, 2), (4, 1, 2), (4, 2, 1)),  # tiny squares
+    ((40, 50), (50, 1), (90, 1)),  # into a window
+    ((40, 50), (1, 40), (1, 60)),
+    ((3, 32, 32), (0, 1, 32), None),  # repeated
+    ((64, 17), (-17, -1), (1, 64)),
+    ((4096,), (1,), None),
+]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "i8"])
+@pytest.mark.parametrize("shape, strides, to", VIEWS)
+def test_copies_between_views(machine, rng, dtype, shape, strides, to):
+    x = rng.integers(0, 250, 20_000).astype(dtype)
+    out = np.zeros(20_000, dtype)
+    start = sum(-s * (n - 1) for s, n in zip(strides, shape, strict=True) if s < 0)
+    b = Builder(shape)
+    b.store(b.load(x, strides, start), out, to, 3 if to else 0)
+    b.run(machine)
+    view, size = np.lib.stride_tricks.as_strided, out.itemsize
+    seen = view(x[start:], shape, [s * size for s in strides])
+    expect = np.zeros(20_000, dtype)
+    steps = to or [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+    view(expect[3 if to else 0 :], shape, [s * size for s in steps])[...] = seen
+    np.testing.assert_array_equal(out, expect)
+
+
+@pytest.mark.parametrize("rows, width", [(1, 1), (9, 5), (300, 64)])
+def test_whole_rows_of_a_table(machine, rng, rows, width):
+    table = samples(float32, (50, width + 2), rng)
+    at = (rng.integers(0, 50, rows) * (width + 2)).astype("i4")
+    out = np.zeros((rows, width), "f4")
+    b = Builder((rows, width))
+    place = b.op("add", "i", b.emit("addr", "i", (), ((0, 1), 2)), b.load(at, (1, 0)))
+    b.store(b.emit("take", "f", (place,), (b.operand(table), table.size)), out)
+    b.run(machine)
+    np.testing.assert_array_equal(out, table.reshape(-1)[at[:, None] + 2 + np.arange(width)])
+
+
+@pytest.mark.parametrize("index", [-11, 10, 5 + (1 << 32), -(1 << 40), (1 << 63) - 1])
+@pytest.mark.parametrize("at", [0, 7, 12])
+def test_an_index_out_of_range_in_any_lane(machine, rng, index, at):
+    x, table = rng.integers(-10, 10, 13), samples(float32, 10, rng)
+    out = np.zeros(13, "f4")
+    for bad in (False, True):
+        x[at] = index if bad else 3
+        b = Builder((13,))
+        i = b.op("cast", "i", b.op("index", "l", b.load(x), arg=(10, 41)), arg=COMPUTE["i"])
+        b.store(b.emit("take", "f", (i,), (b.operand(table), 10)), out)
+        machine.status[0] = 0
+        b.run(machine)
+        assert machine.status[0] == (41 if bad else 0)
+        np.testing.assert_array_equal(np.delete(out, at), np.delete(table[x % 10], at))
+    machine.status[0] = 0
+
+
+@pytest.mark.parametrize("n", [1000, 1003])
+@pytest.mark.parametrize("first", ["add", "sub", "mul"])
+@pytest.mark.parametrize("second", ["add", "sub", "mul"])
+@pytest.mark.parametrize("kinds", ["vvv", "vsv", "svs", "vvs", "vss"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_pairs_of_ops_round_twice(machine, rng, n, first, second, kinds, swapped):
+    f = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
+    values = [samples(float32, n if k == "v" else (), rng) for k in kinds]
+    out = np.zeros(n, "f4")
+    b = Builder((n,))
+    a, c, d = (
+        b.load(v) if k == "v" else b.emit("const", "f", (), float(v))
+        for k, v in zip(kinds, values, strict=True)
+    )
+    t = b.op(first, "f", a, c)
+    b.store(b.op(second, "f", *((d, t) if swapped else (t, d))), out)
+    b.run(machine)
+    t = f[first](*values[:2])
+    expect = f[second](values[2], t) if swapped else f[second](t, values[2])
+    np.testing.assert_array_equal(out, np.broadcast_to(expect, n))
+
+
+@pytest.mark.parametrize("name", ["div", "maximum", "minimum"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_ops_with_a_number(machine, rng, name, swapped):
+    x, out = samples(float32, 1003, rng), np.zeros(1003, "f4")
+    b = Builder((1003,))
+    operands = [b.load(x), b.emit("const", "f", (), 0.25)]
+    b.store(b.op(name, "f", *operands[:: -1 if swapped else 1]), out)
+    b.run(machine)
+    f = {"div": np.divide, "maximum": np.maximum, "minimum": np.minimum}[name]
+    expect = f(np.float32(0.25), x) if swapped else f(x, np.float32(0.25))
+    np.testing.assert_array_equal(out, expect)
+
+
+@pytest.mark.parametrize("size", [256, 784, 49])
+def test_channels_in_the_middle(machine, rng, size):
+    """Batch norm's views: (N, C, HW) with a value per channel, and sums over N and HW."""
+    n, c = 6, 5
+    x, w = samples(float32, (n, c, size), rng), samples(float32, c, rng)
+    out = np.zeros_like(x)
+    b = Builder((n, c, size))
+    v, weight = b.load(x), b.load(w, (0, 1, 0))
+    b.store(b.op("add", "f", b.op("mul", "f", v, weight), weight), out)
+    b.run(machine)
+    np.testing.assert_array_equal(out, x * w[:, None] + w[:, None])
+    total = np.zeros(c, "f4")
+    b = Builder((c,), (n, size))
+    v = b.load(x, (size, c * size, 1), level=1)
+    b.store(b.reduce("sum", b.op("mul", "f", v, v)), total)
+    b.run(machine)
+    np.testing.assert_allclose(total, (x.astype("f8") ** 2).sum((0, 2)), rtol=1e-6)
+
+
 def test_in_place(machine, rng):
     x = samples(float32, 5000, rng)
     expect = x * 2 + 1
@@ -282,6 +395,21 @@ def test_special_functions(machine):
     np.testing.assert_allclose(ERF(unary(machine, "erfinv", y, "d")), y, atol=1e-14)
     got = unary(machine, "lgamma", x, "d")
     np.testing.assert_allclose(got, np.vectorize(math.lgamma)(x), rtol=1e-12)
+
+
+def test_saturated_functions_are_exact(machine):
+    ends = np.array([0.0, 5.0, -5.0, 30.0, -30.0, 3e38, -3e38, np.inf, -np.inf, np.nan], "f4")
+    signs = np.sign(ends)
+    np.testing.assert_array_equal(unary(machine, "erf", ends), signs)
+    large = np.delete(ends, [1, 2])
+    np.testing.assert_array_equal(unary(machine, "tanh", large), np.sign(large))
+    np.testing.assert_array_equal(
+        unary(machine, "sigmoid", ends[[0, 5, 6, 7, 8]]), [0.5, 1, 0, 1, 0]
+    )
+    np.testing.assert_array_equal(unary(machine, "exp", ends[[0, 7, 8]]), [1, np.inf, 0])
+    zero = np.array([0.0, -0.0] * 2, "f4")
+    for name in ("erf", "tanh"):
+        np.testing.assert_array_equal(np.signbit(unary(machine, name, zero)), np.signbit(zero))
 
 
 INTEGERS = [0, 1, -1, 2, -2, 3, -3, 7, -7, 31, 32, 40, 100, -(2**31), 2**31 - 1]
@@ -415,6 +543,28 @@ def test_reductions(machine, rng, kind, type_, shape, by_columns):
         np.testing.assert_array_equal(out, expect.astype(x.dtype))
 
 
+@pytest.mark.parametrize("kind", ["max", "min"])
+@pytest.mark.parametrize("at", [0, 5, 31, 36])
+def test_extremes_propagate_nan_from_anywhere(machine, rng, kind, at):
+    x = samples(float32, (3, 37), rng)
+    x[1, at] = np.nan
+    for strides, data in (((37, 1), x), ((1, 3), np.ascontiguousarray(x.T))):
+        out = np.zeros(3, "f4")
+        b = Builder((3,), (37,))
+        b.store(b.reduce(kind, b.load(data, strides, level=1)), out)
+        b.run(machine)
+        np.testing.assert_array_equal(out, NUMPY[kind](x, 1))
+
+
+@pytest.mark.parametrize("rows, columns", [(64, 1028), (67, 515), (3, 2048)])
+def test_sums_of_columns(machine, rng, rows, columns):
+    x, out = samples(float32, (rows, columns), rng), np.zeros(columns, "f4")
+    b = Builder((columns,), (rows,))
+    b.store(b.reduce("sum", b.load(x, (1, columns), level=1)), out)
+    b.run(machine)
+    np.testing.assert_allclose(out, x.astype("f8").sum(0), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "kind, neutral", [("sum", 0), ("prod", 1), ("max", -np.inf), ("min", np.inf)]
 )
@@ -437,7 +587,9 @@ def test_ten_million_ones(machine, by_columns):
     assert (out == x.size // rows).all()
 
 
-@pytest.mark.parametrize("shape", [(37, 1100), (500, 10), (3, 5000), (64, 256)])
+@pytest.mark.parametrize(
+    "shape", [(37, 1100), (500, 10), (3, 5000), (64, 256), (2, 70_000), (5, 17_001)]
+)
 def test_softmax_and_layer_norm(machine, rng, shape):
     rows, n = shape
     x, w = samples(float32, shape, rng), samples(float32, n, rng)
@@ -729,8 +881,25 @@ def test_sort_is_stable(machine, rng, type_, rows, n):
     for low, high in ((info.min, info.max), (-5, 5)):
         keys = rng.integers(low, high, (rows, n), dtype=type_)
         out = np.zeros((rows, n), "i4")
-        structured(machine, "sort", (rows, n), keys, out)
+        structured(machine, "sort", (rows, n, n), keys, out)
         np.testing.assert_array_equal(out, np.argsort(keys, 1, kind="stable"))
+
+
+@pytest.mark.parametrize("type_", ["i4", "i8"])
+@pytest.mark.parametrize(
+    "rows, n, first", [(3, 20_000, 50), (4, 4097, 1), (1, 9001, 1024), (2, 90, 7)]
+)
+@pytest.mark.parametrize("order", ["random", "few", "rising", "falling"])
+def test_the_first_of_a_sort(machine, rng, type_, rows, n, first, order):
+    info = np.iinfo(type_)
+    low, high = (0, 4) if order == "few" else (info.min, info.max)
+    keys = rng.integers(low, high, (rows, n), dtype=type_, endpoint=True)
+    if order in ("rising", "falling"):
+        keys = np.sort(keys, 1)[:, :: 1 if order == "rising" else -1].copy()
+    out = np.zeros((rows, n), "i4")
+    structured(machine, "sort", (rows, n, first), keys, out)
+    expect = np.argsort(keys, 1, kind="stable")
+    np.testing.assert_array_equal(out[:, :first], expect[:, :first])
 
 
 @pytest.mark.parametrize("mode", ["set", "add", "prod", "max", "min"])

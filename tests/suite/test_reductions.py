@@ -170,6 +170,21 @@ def test_sorting() -> None:
     assert low.values.tolist() == sorted(x.tolist())[:3]
 
 
+def test_the_largest_of_many() -> None:
+    n = 9000
+    x = ((torch.arange(2 * n) * 7919) % 10007).reshape(2, n)
+    values, index = x.topk(20)
+    for row, top, where in zip(x.tolist(), values.tolist(), index.tolist(), strict=True):
+        assert top == sorted(row, reverse=True)[:20]
+        assert [row[i] for i in where] == top and len(set(where)) == 20
+
+
+def test_a_sum_of_many_is_made_of_parts() -> None:
+    x = torch.ones(3 * (1 << 17))
+    assert x.sum().item() == x.numel() and x.reshape(3, -1).sum(1).tolist() == [1 << 17] * 3
+    assert (x * 2 - 1).mean().item() == 1
+
+
 def test_named_results() -> None:
     x = torch.tensor([[1.0, 5.0], [7.0, 3.0]])
     best = x.max(dim=1)

@@ -238,3 +238,15 @@ def test_resize_and_set_through_views_keep_dtype() -> None:
     x[:, 1] = True
     assert x.dtype is torch.int64
     assert x.tolist() == [[2, 1, 2], [0, 1, 0]]
+
+
+def test_transposed_operands() -> None:
+    n, m = 90, 70  # large enough that a device may turn them beforehand
+    x, y = torch.arange(n * m).reshape(n, m), torch.arange(m * n).reshape(m, n) * 2
+    want = [[x[j][i] + y[i][j] for j in range(n)] for i in range(0, m, 23)]
+    got = (x.t() + y)[::23]
+    assert got.tolist() == [[v.item() for v in row] for row in want]
+    z = torch.arange(24 * 20 * 16).reshape(24, 20, 16)
+    w = z.permute(2, 0, 1) - z.permute(2, 0, 1).contiguous() + z.transpose(0, 2).transpose(1, 2)
+    assert w.tolist() == z.permute(2, 0, 1).tolist()
+    assert (z.transpose(1, 2) * 1).sum().item() == z.sum().item()

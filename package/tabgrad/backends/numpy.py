@@ -281,7 +281,7 @@ def _scan(step: Structured, x: Any, out: Any) -> None:
 
 
 def _sort(step: Structured, keys: Any, out: Any) -> None:
-    rows, n = step.arg
+    rows, n = step.arg[:2]
     out[...] = np.argsort(keys.reshape(rows, n), axis=1, kind="stable").reshape(-1)
 
 

@@ -16,7 +16,7 @@ from ..schedule import Caps
 from .wasm_fused import fused
 from .wasm_ops import FOLDS
 
-CAPS = Caps(epilogues=True)
+CAPS = Caps(split_over=1 << 17, chunk=1 << 14, turned=True, epilogues=True)
 SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
 ELEMENT = 8  # operations in the time that an element of an operand costs
 
@@ -86,11 +86,14 @@ def _letter(step: Structured) -> str:
 
 def _scan(step: Structured) -> list[Launch]:
     rows, n, op = step.arg
-    return _launch(f"scan_{_letter(step)}", step.operands, (rows, n, FOLDS.index(op)))
+    shares = max(1, min(64, rows // 4, rows * n // 40_000))
+    return _launch(f"scan_{_letter(step)}", step.operands, (rows, n, FOLDS.index(op)), shares)
 
 
 def _sort(step: Structured) -> list[Launch]:
-    return _launch(f"sort_{_letter(step)}", step.operands, step.arg)
+    rows, n, first = step.arg
+    shares = max(1, min(64, rows, rows * n // (40_000 if first < n // 8 else 2000)))
+    return _launch(f"sort_{_letter(step)}", step.operands, step.arg, shares)
 
 
 def _scatter(step: Structured) -> list[Launch]:

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..dtypes import COMPUTE, DType
 from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch
+from ..shape import contiguous_strides
+from .wasm_copy import copied
 from .wasm_ops import FOLDS, TYPES, opcode
 
 SCRATCH_BYTES, MAX_REGISTERS, MAX_REDUCTIONS = 512 * 1024, 1024, 64  # twins in fused.c
 TILE_BYTES = 32 * 1024  # the registers of a kernel should fit the L1 cache together
 KEEP = 0x10000
-LOAD, STORE, OUT, ADDR, SCALAR, CONST, SPLAT, TAKE, INDEX, REDUCE = range(10)
+KEPT_BYTES = 256 * 1024  # of the scratch memory, for values that later phases read again
+LOAD, STORE, OUT, ADDR, SCALAR, CONST, SPLAT, TAKE, INDEX, REDUCE, KEPT, HOT = range(12)
+IN_PLACE, ALIGNED, NARROW = 1, 2, 4  # how a load goes
+_SECONDS = ("add", "sub", "rsub", "mul")
+HOTS = (
+    *("add", "sub", "mul", "div", "maximum", "minimum"),
+    *(f"{first}_{second}" for first in ("add", "sub", "mul") for second in _SECONDS),
+    "sub_exp",
+)  # in the order of fused.c
 LANE_BYTES = {"f": 4, "d": 8, "i": 4, "l": 8, "b": 4}
 _FOREVER = 1 << 60
 
@@ -28,8 +39,15 @@ _FOREVER = 1 << 60
 def _normalise(instrs: tuple[Instr, ...]) -> list[Instr]:
     new: list[Instr] = []
     place: list[int] = []  # where each old instruction went
+    uses = Counter(s for instr in instrs for s in instr.srcs)
     for instr in instrs:
         srcs = tuple(place[s] for s in instr.srcs)
+        alone = srcs and new[srcs[0]].op == "index" and uses[instr.srcs[0]] == 1
+        if alone and instr.op == "cast" and instr.arg is COMPUTE["i"]:
+            new[srcs[0]] = new[srcs[0]]._replace(type="i")
+        if instr.op == "mul" and instr.type in "il" and _is_one(new[srcs[1]]):
+            place.append(srcs[0])
+            continue
         if instr.op == "cast" and _is_same(new[srcs[0]].type, instr.arg):
             place.append(srcs[0])
             continue
@@ -40,6 +58,47 @@ def _normalise(instrs: tuple[Instr, ...]) -> list[Instr]:
         place.append(len(new))
         new.append(instr._replace(srcs=srcs))
     return new
+
+
+def _paired(instrs: list[Instr]) -> list[Instr]:
+    """Two float32 ops become one where the first has no other use."""
+    uses = [0] * len(instrs)
+    for instr in instrs:
+        for s in instr.srcs:
+            uses[s] += 1
+    new: list[Instr] = []
+    gone: set[int] = set()
+    for instr in instrs:
+        pair = _pair(new, uses, gone, instr)
+        if pair is not None:
+            first, name, rest = pair
+            gone.add(first)
+            instr = instr._replace(op=name, srcs=new[first].srcs + rest)
+        new.append(instr)
+    keep = [k for k in range(len(new)) if k not in gone]
+    place = [-1] * len(new)
+    for at, k in enumerate(keep):
+        place[k] = at
+    return [new[k]._replace(srcs=tuple(place[s] for s in new[k].srcs)) for k in keep]
+
+
+def _pair(
+    before: list[Instr], uses: list[int], gone: set[int], instr: Instr
+) -> tuple[int, str, tuple[int, ...]] | None:
+    """(first op, name of the pair, the second op's other operand) of a second op."""
+    if instr.type != "f" or instr.op not in ("add", "sub", "mul", "exp"):
+        return None
+    for at, k in enumerate(instr.srcs):
+        first = before[k]
+        name = f"{first.op}_{'rsub' if instr.op == 'sub' and at else instr.op}"
+        alone = uses[k] == 1 and k not in gone and len(first.srcs) == 2
+        if alone and name in HOTS and first[4:] == instr[4:]:
+            return k, name, instr.srcs[:at] + instr.srcs[at + 1 :]
+    return None
+
+
+def _is_one(instr: Instr) -> bool:
+    return instr.op == "const" and instr.arg == 1
 
 
 def _is_same(t: str, to: DType) -> bool:
@@ -60,14 +119,6 @@ def _uniform(instrs: list[Instr]) -> list[bool]:
 
 
 # ---- views ---------------------------------------------------------------------------------------
-
-
-def _contiguous(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    strides, step = [], 1
-    for size in reversed(sizes):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
 
 
 def _view(sizes: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
@@ -107,7 +158,7 @@ class _Kernel:
 
     def __init__(self, step: Fused) -> None:
         self.step = step
-        self.instrs = _normalise(step.instrs)
+        self.instrs = _paired(_normalise(step.instrs))
         self.uniform = _uniform(self.instrs)
         self.rows = math.prod(step.rows)
         self.inner = math.prod(step.inner) if step.inner else 0
@@ -120,6 +171,11 @@ class _Kernel:
         self.along_inner = False
         self.register: dict[Any, int] = {}
         self.n_registers = 0
+        self.kept: dict[int, int] = {}  # values that later phases read again → phase that made them
+        self.tile_lanes = 0
+        self.kept_at: dict[int, int] = {}  # their places in the scratch memory
+        self.row_bytes = 0
+        self.compact: set[Any] = set()  # names of which one vector is enough
 
     def phase(self, k: int) -> int:
         """The phase that computes a value; a reduction runs with the loop over its source."""
@@ -147,8 +203,27 @@ class _Kernel:
             k = pending.pop()
             if k not in found:
                 found.add(k)
-                pending += [s for s in self.instrs[k].srcs if not self.outside(s)]
+                if not self.again(phase, k):
+                    pending += [s for s in self.instrs[k].srcs if not self.outside(s)]
         return sorted(found)
+
+    def again(self, phase: int, k: int) -> bool:
+        """Is it a kept value, read by a later phase than the one that made it?"""
+        return self.kept.get(k, phase) < phase
+
+    def keep(self) -> None:
+        """Picks the values that phases share; they are computed once where a block has room."""
+        made: dict[int, int] = {}
+        for phase in range(self.phases):
+            for k in self.tile(phase):
+                at = made.setdefault(k, phase)
+                if at < phase and self.instrs[k].op not in _EMITTERS:
+                    self.kept[k] = at
+        used = {k for p in range(self.phases) for k in self.tile(p) if self.again(p, k)}
+        self.kept = {k: p for k, p in self.kept.items() if k in used}
+        self.row_bytes = (self.inner + 15) // 16 * 16 * self.bytes
+        if len(self.kept) * self.row_bytes > KEPT_BYTES:
+            self.kept = {}
 
     def row_values(self, phase: int) -> list[int]:
         return [
@@ -176,7 +251,7 @@ class _Kernel:
         space = rows + (self.step.inner if instr.level else ())
         strides = instr.arg[-2]
         if strides is None:
-            strides = _contiguous(space)
+            strides = contiguous_strides(space)
         n = len(rows)
         over_rows, over_inner = _view(rows, strides[:n]), _view(space[n:], strides[n:])
         if instr.level and self.along_inner:
@@ -246,6 +321,8 @@ class _Kernel:
     def operands(self, section: _Section, k: int) -> list[Any]:
         if section.kind == "splats":
             return [k]
+        if section.kind == "tile" and self.again(section.phase, k):
+            return []
         return [self.name(section, s) for s in self.instrs[k].srcs]
 
     def written(self, section: _Section, k: int) -> Any:
@@ -267,14 +344,21 @@ class _Kernel:
 
     def words(self) -> list[int]:
         self.pick_direction()
+        if self.along_inner:
+            self.keep()
         sections = self.sections()
         self.allocate(sections)
-        lanes = self.lanes()
-        block = lanes
+        self.tile_lanes = lanes = self.lanes()
+        self.block = lanes
         if self.along_inner:  # few enough rows that the second phase finds them in the cache
-            block = max(1, min(lanes, 16384 // max(self.inner, 1)))
+            self.block = max(1, min(lanes, 16384 // max(self.inner * (1 + len(self.kept)), 1)))
+            while self.block > 1 and self.kept_bytes() > KEPT_BYTES:
+                self.block //= 2
+        for at, k in enumerate(self.kept):
+            self.kept_at[k] = SCRATCH_BYTES + at * self.block * self.row_bytes
         self.merge = (1 << (self.inner.bit_length() + 1) // 2) - 1
-        head = [self.rows, self.inner, int(self.along_inner), lanes, block]
+        self.find_compact(sections)
+        head = [self.rows, self.inner, int(self.along_inner), lanes, self.block]
         words = [*head, lanes * self.bytes, self.phases, self.merge]
         for section in sections:
             if section.kind == "splats":
@@ -284,6 +368,37 @@ class _Kernel:
             words += [len(code), *code]
         return words
 
+    def shares(self) -> int:
+        """How many threads are worth it, at some 20 µs each; a share is some blocks of rows."""
+        nanoseconds = 0.1 * len(self.instrs) * self.rows * max(self.inner, 1)
+        blocks = -(-self.rows // self.block)
+        return max(1, min(64, blocks, int(nanoseconds / 20_000)))
+
+    def kept_bytes(self) -> int:
+        return len(self.kept) * self.block * self.row_bytes
+
+    def find_compact(self, sections: list[_Section]) -> None:
+        """Names of values that are the same in all lanes and only read where one vector will do."""
+        for section in sections:
+            for k in section.values:
+                instr = self.instrs[k]
+                if section.kind == "splats":
+                    same = True
+                elif instr.op == "load":
+                    same = section.kind != "uniform" and self.how(section, k) & NARROW > 0
+                else:
+                    same = instr.op in ("scalar", "const")
+                if same and instr.type == "f":
+                    self.compact.add(self.written(section, k))
+        for section in sections:
+            for k in section.values:
+                if (
+                    section.kind == "splats"
+                    or self.instrs[k].op not in HOTS
+                    or self.instrs[k].type != "f"
+                ):
+                    self.compact -= set(self.operands(section, k))
+
     def lanes(self) -> int:
         if self.n_registers > MAX_REGISTERS or len(self.reduces) > MAX_REDUCTIONS:
             raise NotImplementedError(
@@ -291,8 +406,36 @@ class _Kernel:
             )
         row = self.bytes * max(self.n_registers, 1)
         lanes = min(1024, max(TILE_BYTES // row, 256), SCRATCH_BYTES // row)
-        longest = max(self.rows, self.inner)
-        return max(4, min(lanes, longest + 15) // 16 * 16)
+        space = self.inner if self.along_inner else self.rows
+        if not self.along_inner and self.inner > 64:  # columns: enough blocks for several threads
+            lanes = min(lanes, max(128, space // 4))
+        lanes = max(4, min(lanes, max(self.rows, self.inner) + 15) // 16 * 16)
+        return self.fitting(lanes)
+
+    def fitting(self, lanes: int) -> int:
+        """Lanes that divide the runs of all views, if there are such: no tile ends within one."""
+        run = 0
+        for k, instr in enumerate(self.instrs):
+            if instr.op in ("load", "store") and (instr.level == 1 or not self.step.inner):
+                view = self.views(k)[0]
+                if view[0] > 1 and view[2] in (0, 1):
+                    run = math.gcd(run, view[1])
+        return next((n for n in range(lanes, 255, -16) if run and run % n == 0), lanes)
+
+    def how(self, section: _Section, k: int) -> int:
+        """How a load or store goes: see fused.c."""
+        view = self.views(k)[0]
+        tiled = section.kind == ("tile" if self.along_inner else section.kind)
+        if view[0] == 0 or (view[0] == 1 and view[2] == 0):
+            return NARROW
+        aligned = view[0] > 1 and tiled and view[1] % self.tile_lanes == 0
+        if view[0] > 1 and not aligned:
+            return 0
+        step = self.step.dtypes[self.instrs[k].arg[0]]
+        plain = COMPUTE[step.compute] is step and step.code > 0
+        if view[2] == 1 and plain:
+            return IN_PLACE | (ALIGNED if aligned else 0)
+        return NARROW if view[2] == 0 else 0
 
     def fold(self, k: int) -> int:
         t = self.instrs[self.instrs[k].srcs[0]].type
@@ -310,11 +453,18 @@ class _Kernel:
         return [self.fold(k), self.register[k], part]
 
     def code(self, section: _Section, k: int) -> list[int]:
+        into = self.written(section, k)
         if section.kind == "splats":
-            size = LANE_BYTES[self.instrs[k].type]
-            return _instruction(SPLAT, self.into(section, k), self.register[k], size)
+            size, narrow = LANE_BYTES[self.instrs[k].type], int(into in self.compact)
+            return _instruction(SPLAT, self.into(section, k), self.register[k], size, narrow)
+        if section.kind == "tile" and self.again(section.phase, k):
+            return self.keep_place(section, k)
         emit = _EMITTERS.get(self.instrs[k].op, _emit_op)
         return emit(self, section, k, self.instrs[k])
+
+    def keep_place(self, section: _Section, k: int) -> list[int]:
+        place = (self.kept_at[k], self.row_bytes, self.bytes)
+        return _instruction(KEPT, self.into(section, k), *place)
 
     def into(self, section: _Section, k: int) -> int:
         return self.register[self.written(section, k)]
@@ -322,20 +472,14 @@ class _Kernel:
     def source(self, section: _Section, k: int, n: int = 0) -> int:
         return self.register[self.name(section, self.instrs[k].srcs[n])]
 
-    def contiguous_lanes(self, k: int) -> bool:
-        """Can a load or store work in place, on memory?"""
-        dtype = self.step.dtypes[self.instrs[k].arg[0]]
-        return (
-            COMPUTE[dtype.compute] is dtype and self.views(k)[0][::2] == [1, 1] and dtype.code > 0
-        )
-
     def direct_store(self, section: _Section, k: int) -> int | None:
         """The store to whose memory the op of value k can write at once."""
         stores = [s for s, i in enumerate(self.instrs) if i.op == "store" and k in i.srcs]
         if (
             len(stores) != 1
             or stores[0] not in section.values
-            or not self.contiguous_lanes(stores[0])
+            or not self.how(section, stores[0]) & IN_PLACE
+            or k in self.kept
         ):
             return None
         operand = self.instrs[stores[0]].arg[0]
@@ -347,26 +491,42 @@ def _instruction(opcode: int, *fields: int) -> list[int]:
     return [opcode, 2 + len(fields), *fields]
 
 
-def _emit_op(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
-    number = opcode(instr, kernel.instrs[instr.srcs[-1]].type)
-    srcs = [kernel.source(section, k, n) for n in range(len(instr.srcs))]
+def _destination(kernel: _Kernel, section: _Section, k: int) -> tuple[list[int], int]:
+    """What goes before an op that writes to memory at once, and the op's register."""
     into, before = kernel.into(section, k), []
     store = kernel.direct_store(section, k)
-    if store is not None:
+    if k in kernel.kept and section.kind == "tile":
+        before = kernel.keep_place(section, k)
+    elif store is not None:
         operand, _, offset = kernel.instrs[store].arg
         lanes, outer = kernel.views(store)
-        size = kernel.step.dtypes[operand].itemsize
-        before = _instruction(OUT, into, operand, size, offset or 0, *lanes, *outer)
-        into |= KEEP
+        size, how = kernel.step.dtypes[operand].itemsize, kernel.how(section, store)
+        before = _instruction(OUT, into, operand, size, how, offset or 0, *lanes, *outer)
+    return before, into | KEEP if before else into
+
+
+def _emit_op(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
+    before, into = _destination(kernel, section, k)
+    srcs = [kernel.source(section, k, n) for n in range(len(instr.srcs))]
+    if instr.op in HOTS and instr.type == "f":
+        names = [kernel.name(section, s) for s in instr.srcs]
+        steps = sum(1 << n for n, name in enumerate(names) if name not in kernel.compact)
+        operands = (srcs * 3)[:3]
+        return [*before, *_instruction(HOT, into, *operands, HOTS.index(instr.op), steps)]
+    number = opcode(instr, kernel.instrs[instr.srcs[-1]].type)
     return [*before, *_instruction(number, into, *(srcs * 3)[: max(3, len(srcs))])]
 
 
 def _emit_load(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
     operand, _, offset = instr.arg
     lanes, outer = kernel.views(k)
-    in_place = operand not in kernel.stored and kernel.contiguous_lanes(k)
+    how = kernel.how(section, k)
+    if operand in kernel.stored:
+        how &= ~(IN_PLACE | ALIGNED)
+    if how & NARROW and kernel.written(section, k) not in kernel.compact:
+        how = 0
     code = kernel.step.dtypes[operand].code
-    fields = (kernel.into(section, k), operand, code, int(in_place), offset, *lanes, *outer)
+    fields = (kernel.into(section, k), operand, code, how, offset, *lanes, *outer)
     return _instruction(LOAD, *fields)
 
 
@@ -386,12 +546,15 @@ def _emit_addr(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list
 
 def _emit_scalar(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
     t = "i" if instr.type == "b" else instr.type
-    return _instruction(SCALAR, kernel.into(section, k), TYPES.index(t), instr.arg)
+    narrow = int(kernel.written(section, k) in kernel.compact)
+    return _instruction(SCALAR, kernel.into(section, k), TYPES.index(t), instr.arg, narrow)
 
 
 def _emit_const(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
     low, high = struct.unpack("<ii", _bits(instr.arg, instr.type))
-    return _instruction(CONST, kernel.into(section, k), LANE_BYTES[instr.type], low, high)
+    narrow = int(kernel.written(section, k) in kernel.compact)
+    size = LANE_BYTES[instr.type]
+    return _instruction(CONST, kernel.into(section, k), size, low, high, narrow)
 
 
 def _bits(value: Any, t: str) -> bytes:
@@ -411,13 +574,12 @@ def _bits(value: Any, t: str) -> bytes:
 
 def _emit_take(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
     code = kernel.step.dtypes[instr.arg[0]].code
-    return _instruction(
-        TAKE, kernel.into(section, k), kernel.source(section, k), instr.arg[0], code
-    )
+    before, into = _destination(kernel, section, k)
+    return [*before, *_instruction(TAKE, into, kernel.source(section, k), instr.arg[0], code)]
 
 
 def _emit_index(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
-    wide = int(kernel.instrs[instr.srcs[0]].type == "l")
+    wide = (kernel.instrs[instr.srcs[0]].type == "l") + (instr.type == "l")  # operand, result
     return _instruction(INDEX, kernel.into(section, k), kernel.source(section, k), wide, *instr.arg)
 
 
@@ -442,5 +604,9 @@ _EMITTERS: dict[str, Callable[[_Kernel, _Section, int, Instr], list[int]]] = {
 def fused(step: Fused) -> list[Launch]:
     ops = {instr.op for instr in step.instrs}
     flags = (USES_SCALARS if "scalar" in ops else 0) | (USES_STATUS if "index" in ops else 0)
-    words = tuple(_Kernel(step).words())
-    return [Launch("fused", step.operands, words, (1, 1, 1), flags)]
+    copies = copied(step, _normalise(step.instrs))
+    if copies is not None:
+        return copies
+    kernel = _Kernel(step)
+    words = tuple(kernel.words())
+    return [Launch("fused", step.operands, words, (kernel.shares(), 1, 1), flags)]

@@ -273,7 +273,7 @@ def _scan(step: Structured, limits: Limits) -> list[Launch]:
 
 
 def _sort(step: Structured, limits: Limits) -> list[Launch]:
-    rows, n = step.arg
+    rows, n = step.arg[:2]
     if n <= (2048 if limits.software else 64):
         text = substitute(source("sort_rank"), {"ROWS": rows, "N": n})
         return [_launch(step, text, _tiles(rows * n, 64))]

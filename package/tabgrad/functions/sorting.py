@@ -27,9 +27,9 @@ def _keys(x: Tensor, descending: bool) -> Tensor:
     return Tensor._wrap(node, x.storage.device)
 
 
-def _order(x: Tensor, descending: bool) -> Tensor:
+def _order(x: Tensor, descending: bool, first: int | None = None) -> Tensor:
     """Stable order along the last dimension, int32."""
-    return ops.sort_permutation(_keys(x, descending))
+    return ops.sort_permutation(_keys(x, descending), first)
 
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Pair:
@@ -63,7 +63,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if not input._shape:
         return pair("topk", input.clone(), input.new_zeros((), dtype=dt.int64))
     d = wrap_dim(dim, input.ndim)
-    order = _order(input.transpose(d, -1), largest).narrow(-1, 0, k)
+    order = _order(input.transpose(d, -1), largest, k).narrow(-1, 0, k)
     index = order.to(dt.int64).transpose(d, -1)
     values = input.gather(d, index)
     if values._grad_fn is not None:

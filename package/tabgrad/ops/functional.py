@@ -382,10 +382,13 @@ def scan(x: Tensor, kind: str) -> Tensor:
     return Tensor._wrap(_scan_node(x.node(), kind), x.storage.device)
 
 
-def sort_permutation(keys: Tensor) -> Tensor:
-    """Stable ascending order of integer keys along the last dimension, as int32 positions."""
+def sort_permutation(keys: Tensor, first: int | None = None) -> Tensor:
+    """Stable ascending order of integer keys along the last dimension, as int32 positions. Where
+    only the ``first`` are wanted, those behind them are undefined."""
     node = keys.node()
-    out = Node("sort", (node,), node.shape, int32) if numel(node.shape) else cast(node, int32)
+    out = (
+        Node("sort", (node,), node.shape, int32, first) if numel(node.shape) else cast(node, int32)
+    )
     return Tensor._wrap(out, keys.storage.device)
 
 

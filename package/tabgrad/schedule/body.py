@@ -12,6 +12,7 @@ from ..shape import (
     broadcast_strides,
     collapse,
     contiguous_strides,
+    numel,
     refine,
     split_strides,
 )
@@ -157,6 +158,8 @@ class Body:
                     )
                 else:
                     return self._load_fine(slot, s, flat, fine, at, level)
+            elif self._turned(flat, at):
+                slot, strides, offset = self.e.material(flat), contiguous_strides(shape), 0
         else:
             slot, strides, offset, shape = (
                 self.e.material(s),
@@ -166,6 +169,18 @@ class Body:
             )
         strides, real = self._strides(at, broadcast_strides(shape, strides, at), level)
         return self._emit("load", type_, (), (self._operand(slot), strides, offset), real)
+
+    def _turned(self, view: Node, at: Shape) -> bool:
+        """Is it a transposed operand of an elementwise kernel, that is better turned beforehand?"""
+        dims = [(n, s) for n, s in zip(view.shape, view.arg[0], strict=True) if n != 1]
+        group = self.group
+        copies = len(group.members) == 1 and group.sink.op in ("copy", "store")
+        if not self.e.caps.turned or group.inner is not None or copies:
+            return False
+        if numel(view.shape) != numel(at) or numel(at) < 4096 or len(dims) < 2:
+            return False
+        along = any(s == 1 and n >= 8 for n, s in dims[:-1])
+        return along and dims[-1][1] not in (0, 1) and dims[-1][0] >= 8
 
     def _inline(self, s: Node) -> bool:
         """Numbers and positions are computed where they are used, unless a view could not be moved

@@ -176,7 +176,8 @@ class Emitter:
             self.slot_for(node)
         elif node.op in ("scan", "sort"):
             n = node.shape[-1] if node.shape else 1
-            arg = (numel(node.shape) // n, n) + ((node.arg,) if node.op == "scan" else ())
+            last = node.arg if node.op == "scan" or node.arg is not None else n
+            arg = (numel(node.shape) // n, n, last)
             self._step(node.op, arg, (self.material(node.srcs[0]), self.slot_for(node)))
         else:
             operands = [self.material(s) for s in node.srcs]

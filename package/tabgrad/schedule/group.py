@@ -265,7 +265,9 @@ class Grouper:
         if any(m.op == "store" for m, _ in group.members.values()):
             return None
         inner = full // rows
-        if inner > self.caps.max_inner or (rows < 4 and inner > 4096 and self.caps.split_over):
+        if inner > self.caps.max_inner or (
+            rows < 4 and inner > 4 * self.caps.chunk and self.caps.split_over
+        ):
             return None
         split = refine(group.dims, (rows, inner))
         cut = self._cut(split, rows, 0)

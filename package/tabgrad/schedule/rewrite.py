@@ -197,7 +197,7 @@ class Rewriter:
         rows = numel(node.shape)
         if not limit or inner <= limit or rows >= 64:
             return node
-        chunk = next((c for c in range(1024, 63, -1) if inner % c == 0), 0)
+        chunk = next((c for c in range(self.caps.chunk, 63, -1) if inner % c == 0), 0)
         if not chunk:
             return node
         parts = inner // chunk
