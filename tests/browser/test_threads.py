@@ -1,4 +1,4 @@
-"""Threads of the WASM device in pages: isolated or not, in a worker, where workers are forbidden."""
+"""Threads of the WASM kernels in Chromium: in a page, in a worker, and where memory is not shared."""
 
 from __future__ import annotations
 
