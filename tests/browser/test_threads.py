@@ -1,4 +1,4 @@
-"""Threads of the WASM kernels in Chromium: in a page, in a worker, and where memory is not shared."""
+"""Threads of the WASM kernels in Chromium: page, worker, and where memory is not shared."""
 
 from __future__ import annotations
 
