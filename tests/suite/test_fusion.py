@@ -188,3 +188,40 @@ def test_a_product_with_a_bias_that_is_transposed() -> None:
             t.tolist()
         torch.testing.assert_close((a @ b + bias).t().contiguous(), (plain + bias).t())
         torch.testing.assert_close((a @ b).relu().t() * 1, plain.clamp(min=0).t())
+
+
+def test_kernels_with_several_results_do_not_wait_for_each_other() -> None:
+    """Random graphs of row values, products, elementwise values: kernels stay in order."""
+    for seed in range(60):
+        torch.manual_seed(seed)
+        choose = torch.randint(0, 1 << 30, (400,)).tolist()
+        values, exact = [torch.randn(4, 4) for _ in range(3)], []
+        for t in values:
+            t.tolist()
+        exact = [
+            t.clone().to(torch.float64) if torch.runtime.default_device().caps.wide else t.clone()
+            for t in values
+        ]
+        for t in exact:
+            t.tolist()
+        for k in range(24):
+            op, i, j = choose[3 * k] % 6, choose[3 * k + 1], choose[3 * k + 2]
+            pair = [(x[i % len(x)], x[j % len(x)]) for x in (values, exact)]
+            for x, (a, b) in zip((values, exact), pair, strict=True):
+                x.append(
+                    a + b if op == 0
+                    else a * 0.5 - b if op == 1
+                    else (a @ b) * 0.25 if op == 2
+                    else a - b.mean(1, keepdim=True) if op == 3
+                    else (a * b).amax(0, keepdim=True).expand(4, 4) + a if op == 4
+                    else b.t().relu() - a
+                )  # fmt: skip
+            exact[-1].tolist()  # one value at a time: nothing is shared
+        keep = choose[100] % 3
+        kept = values[3 :: keep + 1]
+        want = exact[3 :: keep + 1]
+        del values, x, a, b, pair
+        for got, e in zip(kept, want, strict=True):
+            torch.testing.assert_close(
+                got.to(e.dtype), e, rtol=1e-3, atol=1e-3 * (1 + float(e.abs().max().item()))
+            )

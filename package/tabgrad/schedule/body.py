@@ -109,7 +109,7 @@ class Body:
             operand = self._operand(self.e.material(node.srcs[0]))
             k = self._read(node.srcs[1], at, level)
             return self._emit("take", type_, (k,), (operand, node.arg), 0)
-        srcs = tuple(self._read(s, at, level) for s in node.srcs)
+        srcs = tuple([self._read(s, at, level) for s in node.srcs])  # a list: no frames in C
         arg = node.dtype if op == "cast" else node.arg
         k = self._emit(op, type_, srcs, arg, max(self._level_of(s) for s in srcs))
         if op != "cast" and node.dtype.name in _WRAPPED and op not in ("where", "index"):

@@ -33,7 +33,6 @@ class Group:
     __slots__ = (
         "dims",
         "externals",
-        "first",
         "has_row",
         "inner",
         "members",
@@ -52,7 +51,6 @@ class Group:
         self.externals: set[int] = set()
         self.stores: set[int] = set()
         self.has_row = False
-        self.first = 0  # position of its earliest member
         self.why = "end"
 
 
@@ -63,7 +61,6 @@ class Grouper:
     def __init__(self, graph: Graph, caps: Caps) -> None:
         self.graph = graph
         self.caps = caps
-        self.position = {id(n): i for i, n in enumerate(graph.order)}
         self.group_of: dict[int, Group] = {}
         self.consumers: dict[int, list[tuple[Node, Node]]] = {}
         self.roots = {id(peel(r)) for r in graph.roots}
@@ -155,16 +152,18 @@ class Grouper:
         return self.group_of.get(id(node), node)
 
     def reaches(self, starts: list[Unit], target: Group, around: Group | None = None) -> bool:
-        """Does one of these steps feed the group, directly or through others?"""
-        last = max(self.position[k] for k in target.members)
+        """Does one of these steps feed the group, directly or through others?
+
+        A kernel with several results may lie both before and after a step in the order of values,
+        so only the steps themselves say what comes first.
+        """
         seen = {id(around)}
         pending = list(starts)
         while pending:
             unit = pending.pop()
             if unit is target:
                 return True
-            first = unit.first if isinstance(unit, Group) else self.position[id(unit)]
-            if id(unit) in seen or first > last:
+            if id(unit) in seen:
                 continue
             seen.add(id(unit))
             for k in unit.members if isinstance(unit, Group) else (id(unit),):
@@ -178,7 +177,6 @@ class Grouper:
         group.members[id(node)] = (node, level)
         group.externals = (group.externals - {id(node)}) | self._needs(node)
         self.group_of[id(node)] = group
-        group.first = self.position[id(node)]
 
     # a level plan is (level of the node, dims, rows, inner) to be committed
     def _level(self, group: Group, node: Node, uses: list[tuple[Node, Node]]) -> Any:

@@ -44,7 +44,6 @@ def _merge(grouper: Grouper, a: Group, b: Group) -> bool:
     a.dims, a.inner = space
     a.rows = numel(a.dims)
     a.members |= b.members
-    a.first = min(a.first, b.first)
     grouper.group_of |= dict.fromkeys(b.members, a)
     a.externals = (a.externals | b.externals) - a.members.keys()
     a.stores = {k for k in a.stores | b.stores if _needed(grouper, a, k)}

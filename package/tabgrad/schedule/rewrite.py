@@ -93,7 +93,7 @@ class Rewriter:
             return new
         if s.op == "view" and new.srcs[0] is not self.new[id(s.srcs[0])]:
             return new
-        out = Node(new.op, tuple(map(self._copy, s.srcs)), new.shape, new.dtype, new.arg)
+        out = Node(new.op, tuple([self._copy(d) for d in s.srcs]), new.shape, new.dtype, new.arg)
         self.uses[id(out)] = 1
         self.keep.append(out)
         return out

@@ -87,7 +87,8 @@ def is_virtual(node: Node, depth: int = 0) -> bool:
     if node.op in VIRTUAL:
         return True
     if depth < DEEP and (node.op in ("view", "cast", "copy") or node.op in ELEMENTWISE):
-        return all(is_virtual(s, depth + 1) for s in node.srcs)
+        # a list, no generator: a page's stack in C is small
+        return False not in [is_virtual(s, depth + 1) for s in node.srcs]
     return False
 
 
