@@ -40,6 +40,10 @@ ISOLATION = {
 }
 
 
+# In an isolated page JupyterLite's kernel forgets cells that are run before it is up.
+NEVER_ISOLATED = "/lite/"
+
+
 class Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"  # keep-alive: a page load is some thirty requests
@@ -75,8 +79,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(length))
         self.send_header("Cache-Control", "no-cache")
-        for header, value in self.server.headers.items():
-            self.send_header(header, value)
+        if not self.path.startswith(NEVER_ISOLATED):
+            for header, value in self.server.headers.items():
+                self.send_header(header, value)
 
     def send_file(self, path: Path) -> None:
         size = path.stat().st_size

@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
+DATA, PASSIVE = 11, 1  # a section, a kind of segment
 # disable-lsr: loads then keep their constant offsets in the instruction, which saves an add each.
 FLAGS = """
     -target wasm32-wasi -mexec-model=reactor -std=gnu17 -O3
@@ -37,7 +38,47 @@ def compile_to(name: str, *flags: str) -> Path:
     sources = [str(p) for p in sorted(HERE.glob("*.c"))]
     command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *flags, *sources, "-o", str(out)]
     subprocess.run(command, check=True)
+    out.write_bytes(without_zeros(out.read_bytes()))
     return out
+
+
+def without_zeros(module: bytes) -> bytes:
+    """The module without the zeros that the linker writes for the scratch memory of a thread, which
+    may be megabytes: whoever makes room for a thread clears it."""
+    at = 8
+    while module[at] != DATA:
+        start, size = number(module, at + 1)
+        at = start + size
+    head, (start, size) = module[:at], number(module, at + 1)
+    data, tail = module[start : start + size], module[start + size :]
+    count = number(data, 0)[0]
+    first, size = number(data, count + 1)  # the first segment is that of a thread
+    kept = data[first : first + size].rstrip(b"\0")
+    digits = first - count - 1
+    copies = [b"\x41\0\x41%b\xfc\x08\0\0" % leb(n, digits) for n in (size, len(kept))]
+    if data[count] != PASSIVE or head.count(copies[0]) != 2:
+        raise SystemExit("the linker lays thread-local memory out in a new way")
+    data = data[: count + 1] + leb(len(kept), 1) + kept + data[first + size :]
+    return head.replace(*copies) + bytes([DATA]) + leb(len(data), 1) + data + tail
+
+
+def number(code: bytes, at: int) -> tuple[int, int]:
+    """Where a number in LEB128 ends, and the number."""
+    value = shift = 0
+    while True:
+        value |= (code[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if code[at - 1] < 128:
+            return at, value
+
+
+def leb(value: int, digits: int) -> bytes:
+    """A number in LEB128 of at least so many digits."""
+    out = []
+    while value > 127 or len(out) + 1 < digits:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def main() -> None:

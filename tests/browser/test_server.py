@@ -15,7 +15,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     folder = tmp_path_factory.mktemp("files")
     for name in ("a.wasm", "b.mjs", "c.html", "weights.safetensors"):
         (folder / name).write_bytes(bytes(range(100)))
-    with Server({"/": folder}, isolated=True) as server:
+    with Server({"/": folder, "/lite/": folder}, isolated=True) as server:
         yield server
 
 
@@ -42,6 +42,7 @@ def test_isolation_headers(server: Server) -> None:
     headers = get(server, "c.html")[1]
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert "Cross-Origin-Embedder-Policy" not in get(server, "lite/c.html")[1]
 
 
 @pytest.mark.parametrize(

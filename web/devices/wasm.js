@@ -32,11 +32,18 @@ export function open({ wasm, build = "", threads = 0 }) {
   const status = exports.status.value >>> 2;
   const space = heap(exports.__heap_base.value, reserve, held.u8.length);
   const most = shared ? Infinity : 1;
-  const helpers = pool({ module, memory, exports }, space.alloc, most, threads);
+  const helpers = pool({ module, memory, exports }, cleared, most, threads);
 
   /** @param {number} end */
   function reserve(end) {
     return held.reserve(end, space.counts);
+  }
+
+  /** @param {number} bytes */
+  function cleared(bytes) {
+    const start = space.alloc(bytes);
+    held.u8.fill(0, start, start + bytes);
+    return start;
   }
 
   /** @param {number} bytes */

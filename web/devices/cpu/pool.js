@@ -21,7 +21,7 @@ const cores = () =>
 
 /**
  * @param {{ module: WebAssembly.Module, memory: WebAssembly.Memory, exports: Record<string, any> }} code
- * @param {(bytes: number) => number} alloc
+ * @param {(bytes: number) => number} alloc gives cleared memory
  * @param {number} most 1 where memory is not shared
  * @param {number} wanted threads; 0: as many as are of use
  */
