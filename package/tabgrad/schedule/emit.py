@@ -11,7 +11,7 @@ from ..shape import Shape, broadcast_strides, collapse, contiguous_strides, nume
 from .body import Body
 from .epilogue import Ended
 from .group import Group, Unit
-from .values import FUSIBLE, VIRTUAL, Caps, Graph, base_of, peel
+from .values import FUSIBLE, VIRTUAL, Caps, Graph, base_of, is_virtual, peel
 
 
 class Schedule(NamedTuple):
@@ -100,14 +100,15 @@ class Emitter:
         node = peel(node)
         if id(node) in self.slot_of:
             return self.slot_of[id(node)]
-        if node.op == "view" or node.op in VIRTUAL or id(node) not in self.slot_of:
-            copy = Node("copy", (node,), node.shape, node.dtype)
-            self.keep.append(copy)
-            group = Group(copy, copy.shape)
-            group.members[id(copy)] = (copy, 0)
-            group.stores.add(id(copy))
-            self._fused(group)
-            self.slot_of[id(node)] = self.slot_of[id(copy)]
+        if node.op != "view" and not is_virtual(node):
+            raise RuntimeError(f"the kernels of a plan wait for each other ({node.op})")
+        copy = Node("copy", (node,), node.shape, node.dtype)
+        self.keep.append(copy)
+        group = Group(copy, copy.shape)
+        group.members[id(copy)] = (copy, 0)
+        group.stores.add(id(copy))
+        self._fused(group)
+        self.slot_of[id(node)] = self.slot_of[id(copy)]
         return self.slot_of[id(node)]
 
     def _root(self, node: Node) -> tuple[str, int]:

@@ -171,7 +171,10 @@ class Grouper:
         return False
 
     def _needs(self, node: Node) -> set[int]:
-        return {id(base_of(s)) for s in node.srcs if id(s) not in self.virtual}
+        """The buffers it reads; a window seen in another shape may have to be copied to one."""
+        real = [s for s in node.srcs if id(s) not in self.virtual]
+        copied = {id(peel(s)) for s in real if peel(s) is not s and peel(s).op == "view"}
+        return {id(base_of(s)) for s in real} | copied
 
     def _add(self, group: Group, node: Node, level: int) -> None:
         group.members[id(node)] = (node, level)
