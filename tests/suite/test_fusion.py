@@ -225,3 +225,24 @@ def test_kernels_with_several_results_do_not_wait_for_each_other() -> None:
             torch.testing.assert_close(
                 got.to(e.dtype), e, rtol=1e-3, atol=1e-3 * (1 + float(e.abs().max().item()))
             )
+
+
+def test_no_kernel_has_more_buffers_than_a_device_binds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that are windows are copied first: each is one more buffer."""
+    device, plan, most = torch.runtime.default_device(), torch.runtime.schedule, []
+
+    def watched(*args: object) -> object:
+        what = plan(*args)
+        most.extend(len(s.operands) for s in what.steps if hasattr(s, "instrs"))
+        return what
+
+    monkeypatch.setattr(device, "caps", device.caps._replace(max_operands=8))
+    monkeypatch.setattr(torch.runtime, "schedule", watched)
+    table, at = torch.arange(48.0).reshape(4, 4, 3), torch.tensor([[2, 0], [1, 3]])
+    table.tolist()
+    rows = [torch.nn.functional.embedding(at, table[k]) * (k + 1.0) for k in range(4)]
+    assert sum(r.sum().item() for r in rows) == 3540.0
+    rows = [torch.nn.functional.embedding(at, table[k]) * (k + 1.0) for k in range(4)]
+    rows[0].tolist()
+    assert rows[3][0, 0].tolist() == [168.0, 172.0, 176.0]
+    assert most and max(most) < 8

@@ -171,9 +171,12 @@ class Grouper:
         return False
 
     def _needs(self, node: Node) -> set[int]:
-        """The buffers it reads; a window seen in another shape may have to be copied to one."""
+        """The buffers it reads. A window that is a table, or is seen in another shape, may have to
+        be copied to one of its own."""
         real = [s for s in node.srcs if id(s) not in self.virtual]
         copied = {id(peel(s)) for s in real if peel(s) is not s and peel(s).op == "view"}
+        if node.op == "take":
+            copied.add(id(peel(node.srcs[0])))
         return {id(base_of(s)) for s in real} | copied
 
     def _add(self, group: Group, node: Node, level: int) -> None:
