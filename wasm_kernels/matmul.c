@@ -73,6 +73,22 @@ INLINED void NAME(dots)(const NAME(Gemm) *g, int i, int j, int rows, int across)
     }
 }
 
+// One row of a: b is read from end to end, as memory likes it.
+static void NAME(dots_of_one)(const NAME(Gemm) *g, int i, int j, int columns) {
+  const REAL *a = g->a + i * g->a_row;
+  for (; columns; columns--, j++) {
+    const REAL *b = g->b + j * g->b_column;
+    v128_t s[4] = {ZEROV, ZEROV, ZEROV, ZEROV};
+    int k = 0;
+    for (; k + 4 * WIDTH <= g->k; k += 4 * WIDTH)
+      UNROLL_FULLY for (int q = 0; q < 4; q++)
+        s[q] = MADD(LOADV(a + k + q * WIDTH), LOADV(b + k + q * WIDTH), s[q]);
+    REAL sum = NAME(across)(ADDV(ADDV(s[0], s[1]), ADDV(s[2], s[3])));
+    for (; k < g->k; k++) sum += a[k] * b[k];
+    g->c[i * g->c_row + j * g->c_column] = sum;
+  }
+}
+
 #define DOTS(rows, across) \
   for (int q = 0; q < columns; q += across) NAME(dots)(g, i, j + q, rows, across)
 
@@ -84,7 +100,7 @@ static void NAME(few_by_columns)(const NAME(Gemm) *g) {
     for (int pass = 0, i = 0; pass < passes; pass++) {
       int rows = (g->m - i) / (passes - pass);
       switch (rows) {
-        case 1: DOTS(1, 4); break;
+        case 1: NAME(dots_of_one)(g, i, j, columns); break;
         case 2: DOTS(2, 4); break;
         case 3: DOTS(3, 3); break;
         case 4: DOTS(4, 2); break;
