@@ -8,7 +8,6 @@
 // a while after its last share, since the next launch is near, and then sleeps.
 #include "simd.h"
 
-#define PER_THREAD 4     // shares that a launch is divided into: balance against work that all repeat
 #define TURNS (1 << 15)  // of spinning before a helper sleeps: some 50 µs
 
 #define LOAD(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)

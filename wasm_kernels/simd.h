@@ -7,6 +7,7 @@ typedef union { double d; int64_t l; } Cell;  // a number of the plan's scalar t
 
 // A kernel does share `part` of `parts` of its work. Shares of one launch run at the same time on
 // several threads; results are the same, bit for bit, for every number of shares.
+#define PER_THREAD 4  // shares a launch is divided into: balance against work that all repeat
 #define ARGUMENTS \
   const int32_t *words, uint8_t **buffers, const Cell *scalars, int part, int parts
 #define EXPORT(name) __attribute__((export_name(#name)))

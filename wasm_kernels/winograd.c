@@ -7,7 +7,8 @@
 //   m = u v  by the register tile;  out = Aᵀ m A
 // Windows are transformed four tiles at a time: the piece is laid out with the columns of a tile
 // apart (steps of 4, image.h). Bound by the products; kernels are transformed anew for every piece.
-// Results differ from the direct sum by some 1e-6 of the largest.
+// Results differ from the direct sum by some 1e-6 of the largest. Shares are of pieces, or of output
+// channels of them.
 #include "image.h"
 
 typedef float F4 __attribute__((vector_size(16)));
@@ -203,7 +204,11 @@ int winograd(const Field_f *whole, const Taps_f *kernels, const Target_f *t, con
   Field_f f = *whole;
   int width = tiled(whole, &f, kernels->rows, top, left);
   if (!width) return 0;
-  int slices = slices_f(f.count, parts), units = f.count * slices;
+  // Every slice of a piece transforms its windows anew: as few as occupy the threads.
+  if (parts > 1) parts = most_f(2, parts / PER_THREAD);
+  if (part >= parts) return 1;
+  int slices = f.count % parts == 0 || f.count >= 4 * parts ? 1 : blocks_f(parts, f.count);
+  int units = f.count * slices;
   int end = share_f(units, 1, part + 1, parts);
   for (int unit = share_f(units, 1, part, parts); unit < end; unit++) {
     Piece p = piece_f(&f, unit / slices);
