@@ -587,6 +587,39 @@ def test_ten_million_ones(machine, by_columns):
     assert (out == x.size // rows).all()
 
 
+def softmax_of(x, out, offset=0):
+    """As ``torch.softmax`` of columns offset.. of a matrix is planned."""
+    rows, n = out.shape
+    b = Builder((rows,), (n,))
+    v = b.load(x, (x.shape[1], 1), offset, level=1)
+    e = b.op("exp", "f", b.op("sub", "f", v, b.reduce("max", v)))
+    b.store(b.op("mul", "f", e, b.op("reciprocal", "f", b.reduce("sum", e))), out)
+    return b
+
+
+@pytest.mark.parametrize("shape", [(7, 1), (9, 3), (37, 1100), (500, 10), (3, 5000), (2, 70_001)])
+def test_softmax(machine, rng, shape):
+    for beside in (0, 3):
+        wide = samples(float32, (shape[0], shape[1] + beside), rng)
+        x, out = wide[:, beside:], np.zeros(shape, "f4")
+        softmax_of(wide, out, beside).run(machine)
+        y = np.exp(x.astype("f8") - x.max(1, keepdims=True))
+        np.testing.assert_allclose(out, y / y.sum(1, keepdims=True), rtol=2e-6)
+
+
+def test_softmax_of_rows_that_are_not_finite(machine):
+    x = np.zeros((6, 9), "f4")
+    x[0, 3], x[1, 8], x[2, :], x[3, 1:], x[4, 5] = np.nan, np.inf, -np.inf, -np.inf, -1000
+    x[5] = np.linspace(-100, 0, 9)
+    out = np.zeros_like(x)
+    softmax_of(x, out).run(machine)
+    assert np.isnan(out[:3]).all()
+    assert out[3].tolist() == [1] + [0] * 8
+    assert out[4].tolist() == pytest.approx([1 / 8] * 5 + [0] + [1 / 8] * 3) and out[4, 5] == 0
+    y = np.exp(x[5].astype("f8"))
+    np.testing.assert_allclose(out[5], y / y.sum(), rtol=1e-6, atol=1e-37)
+
+
 @pytest.mark.parametrize(
     "shape", [(37, 1100), (500, 10), (3, 5000), (64, 256), (2, 70_000), (5, 17_001)]
 )

@@ -16,6 +16,7 @@ from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch
 from ..shape import contiguous_strides
 from .wasm_copy import copied
 from .wasm_ops import FOLDS, TYPES, opcode
+from .wasm_softmax import softmax
 
 SCRATCH_BYTES, MAX_REGISTERS, MAX_REDUCTIONS = 512 * 1024, 1024, 64  # twins in fused.c
 TILE_BYTES = 32 * 1024  # the registers of a kernel should fit the L1 cache together
@@ -604,9 +605,10 @@ _EMITTERS: dict[str, Callable[[_Kernel, _Section, int, Instr], list[int]]] = {
 def fused(step: Fused) -> list[Launch]:
     ops = {instr.op for instr in step.instrs}
     flags = (USES_SCALARS if "scalar" in ops else 0) | (USES_STATUS if "index" in ops else 0)
-    copies = copied(step, _normalise(step.instrs))
-    if copies is not None:
-        return copies
+    plain = _normalise(step.instrs)
+    known = copied(step, plain) or softmax(step, plain)
+    if known:
+        return known
     kernel = _Kernel(step)
     words = tuple(kernel.words())
     return [Launch("fused", step.operands, words, (kernel.shares(), 1, 1), flags)]

@@ -434,7 +434,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     if not x.numel():
         return x.clone()
     e = (x - ops.reduce(x.detach(), "max", (d,) if x._shape else (), True)).exp()
-    y = e / sum(e, d, keepdim=True) if x._shape else e / e
+    y = e * sum(e, d, keepdim=True).reciprocal() if x._shape else e / e
     if autograd.mode.grad and x.requires_grad:
         y = y.detach()
         autograd.record(SOFTMAX, (x,), y, {"d": d})
