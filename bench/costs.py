@@ -148,11 +148,12 @@ def resnet18_memory():
         for t in [x, *model.parameters()]:
             t.flatten()[:1].tolist()
         runtime.schedule = schedule
-        device = runtime.default_device()
-        before = device.handle.stats()["allocated"]  # the peak counts from here on
+        torch.reset_peak_memory_stats()
+        before = torch.max_memory_allocated()
         model(x).tolist()
         runtime.schedule = made
-    return (device.handle.stats()["peak"] - before + held) / (held + max(map(lower_bound, plans)))
+    most = torch.max_memory_allocated() - before
+    return (most + held) / (held + max(map(lower_bound, plans)))
 
 
 def main():

@@ -175,11 +175,23 @@ export function doors(device) {
   }
 
   const stats = () => ({ ...device.counts(), ...counts, buffers: buffers.size, plans: plans.size });
-  const { kind, info, pending, caughtUp, profile, timings, close } = device;
+  const { kind, info, pending, caughtUp, resetPeak, profile, timings, close } = device;
   const idle = () => caughtUp(0);
   /** @param {number} count */
   const setThreads = (count) => device.setThreads?.(count) ?? 1;
-  const more = { kind, info, pending, caughtUp, idle, profile, timings, close, stats, setThreads };
+  const more = {
+    kind,
+    info,
+    pending,
+    caughtUp,
+    idle,
+    profile,
+    timings,
+    close,
+    stats,
+    setThreads,
+    resetPeak,
+  };
   return { load, unload, run, alloc, write, window, read, free, call, streamInto, ...more };
 }
 

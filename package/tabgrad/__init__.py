@@ -51,6 +51,7 @@ from .runtime import (
     init,
     max_memory_allocated,
     memory_allocated,
+    reset_peak_memory_stats,
     set_default_device,
     set_num_threads,
 )

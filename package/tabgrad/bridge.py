@@ -254,6 +254,10 @@ class Handle:
         counts: dict[str, int] = self._doors.stats().to_py()
         return counts
 
+    def reset_peak(self) -> None:
+        """Lets ``stats()["peak"]`` count from now on."""
+        self._doors.resetPeak()
+
     def profile(self, on: bool) -> None:
         """Times every kernel from now on, or no longer."""
         self._doors.profile(on)

@@ -124,6 +124,13 @@ class Device:
     def release(self, handle: Any) -> None:
         """Memory of a buffer nobody holds."""
 
+    def most_allocated(self) -> int:
+        """The most bytes held at once, since ``reset_peak``."""
+        return self.peak
+
+    def reset_peak(self) -> None:
+        self.peak = self.allocated
+
     def check_dtype(self, dtype: DType) -> None:
         """Raises if the device cannot hold the dtype."""
 
@@ -511,5 +518,12 @@ def memory_allocated(spec: Any = None) -> int:
 
 
 def max_memory_allocated(spec: Any = None) -> int:
-    """The most bytes held by values so far."""
-    return resolve(spec).peak
+    """The most bytes held at once since the start or :func:`reset_peak_memory_stats`, temporaries
+    of runs included (not on desktop), as ``torch.cuda.max_memory_allocated``."""
+    return resolve(spec).most_allocated()
+
+
+def reset_peak_memory_stats(spec: Any = None) -> None:
+    """Lets :func:`max_memory_allocated` count from now on, as
+    ``torch.cuda.reset_peak_memory_stats``."""
+    resolve(spec).reset_peak()

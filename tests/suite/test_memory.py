@@ -121,11 +121,17 @@ def test_errors_do_not_leak() -> None:
 
 def test_peak() -> None:
     torch.ones(1).tolist()
-    x = torch.ones(50_000) + 1
-    x.tolist()
+    x, y = torch.ones(50_000) + 1, torch.ones(50_000) + 2
+    x.tolist(), y.tolist()
     peak = torch.max_memory_allocated()
     assert peak >= torch.memory_allocated() >= 200_000
-    del x
+    del x, y
+    torch.ones(1).tolist()  # what nobody holds goes with a run
+    torch.reset_peak_memory_stats()
+    assert torch.memory_allocated() <= torch.max_memory_allocated() <= peak - 200_000
+    y = torch.ones(100_000) + 1
+    y.tolist()
+    assert torch.max_memory_allocated() >= 400_000
 
 
 def test_no_reference_cycles_in_a_step() -> None:

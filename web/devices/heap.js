@@ -98,7 +98,9 @@ export function heap(base, reserve, limit) {
     blocks = joined;
   }
 
-  return { alloc, free, counts };
+  /** From here on `peak` is the most since now. */
+  const resetPeak = () => void (counts.peak = counts.allocated);
+  return { alloc, free, counts, resetPeak };
 }
 
 /**

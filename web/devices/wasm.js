@@ -126,6 +126,7 @@ export function open({ wasm, build = "", threads = 0 }) {
       memory: memory.buffer.byteLength,
       helpers: exports.count_helpers?.() ?? 0,
     }),
+    resetPeak: space.resetPeak,
     close: helpers.close,
   };
 }

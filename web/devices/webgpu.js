@@ -197,6 +197,7 @@ export async function open(options = {}) {
     pending: () => unfinished.length,
     caughtUp,
     counts: () => ({ ...memory.counts, ...programs.counts, ...counts }),
+    resetPeak: memory.resetPeak,
     profile: clock.profile,
     timings: clock.timings,
     close: () => device.destroy(),

@@ -118,6 +118,12 @@ class PageDevice(Device):
         self.copies = _Copies() if kind == "webgpu" else None
         self.threads = int(handle.info.get("threads", 1))
 
+    def most_allocated(self) -> int:
+        return self.handle.stats()["peak"]
+
+    def reset_peak(self) -> None:
+        self.handle.reset_peak()
+
     def set_threads(self, count: int) -> None:
         self.threads = self.handle.set_threads(count)
 

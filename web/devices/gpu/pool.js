@@ -94,7 +94,9 @@ export function pool(device, usage, report, keep = 512 * MEBI) {
     }
   }
 
-  return { alloc, free, trim, counts };
+  /** From here on `peak` is the most since now. */
+  const resetPeak = () => void (counts.peak = counts.allocated);
+  return { alloc, free, trim, counts, resetPeak };
 }
 
 /**
