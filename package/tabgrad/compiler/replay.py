@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+from operator import attrgetter, is_not
 from typing import Any, NamedTuple
 
 from ..graph import Storage, leaf
@@ -12,6 +14,9 @@ from .steady import Steady, made_of, steady
 from .watch import facts
 
 _NONE: set[int] = set()  # results that have their place already
+_grad, _storage, _history = attrgetter("grad"), attrgetter("storage"), attrgetter("_grad_fn")
+_node, _buffer, _op = attrgetter("storage.node"), attrgetter("buffer"), attrgetter("op")
+_tracked = attrgetter("_requires_grad")
 
 Value = tuple[str, int, Any]  # "root" or "source", its number, (shape, dtype)
 
@@ -90,7 +95,8 @@ class Recording:
         self.n_args = len(recorder.tensors)
         self.same = [recorder.index[id(t)] for t in recorder.tensors]
         fixed = self.watch.fixed
-        self.tracked = [(t._requires_grad, t._grad_fn is None) for t in fixed]
+        self.tracked = [*map(_tracked, fixed)]
+        self.attached = [*map(is_not, map(_history, fixed), repeat(None))]
         self.had_grads = [g is not None for g in recorder.grads] if recorder.grads_matter else None
         self.places = recorder.places
         self._find_members(recorder)
@@ -98,6 +104,8 @@ class Recording:
         self.why = ""
         self.n_objects = len(recorder.objects)
         self.written = [self.owner[w.storage] for w in self.writes]
+        plain = all(kind == "storage" and k not in self.windows for kind, k in self.sources)
+        self.read = [self.owner[k] for _, k in self.sources] if plain else None
         self.all_fresh, self.all_news = range(len(self.fresh)), range(len(self.news))
         self.steady = steady(self, recorder.out_places)
 
@@ -126,6 +134,7 @@ class Recording:
         self.used_slots = [i for i in self.members if i >= n]
         self.slot_facts = [recorder.facts[i] for i in self.used_slots]
         self.aliases = aliased([recorder.aliases[i] for i in self.members])
+        self.storages: list[int] = []  # of the last call: their ids
 
     # --- checking -------------------------------------------------------------------------------
 
@@ -135,27 +144,30 @@ class Recording:
             self.why = self.watch.why
             return None
         fixed = self.watch.fixed
-        if [(t._requires_grad, t._grad_fn is None) for t in fixed] != self.tracked:
+        histories = map(_history, fixed)
+        if [*map(_tracked, fixed)] != self.tracked or [
+            *map(is_not, histories, repeat(None))
+        ] != self.attached:
             self.why = "requires_grad of a tensor, or its history"
             return None
         objects = [*tensors, *fixed]
-        grads = [t.grad for t in objects]
-        if self.had_grads is not None and [g is not None for g in grads] != self.had_grads:
+        grads = [*map(_grad, objects)]
+        found = map(is_not, grads, repeat(None))
+        if self.had_grads is not None and [*found] != self.had_grads:
             self.why = "a gradient that was there is None, or the other way round"
             return None
         everything = [*objects, *grads, *[place.get(key) for place, key in self.places]]
-        first: dict[int, int] = {}
-        for i, t in enumerate(objects):
-            first.setdefault(id(t), i)
-        if [first[id(t)] for t in tensors] != self.same:
+        if tensors and aliased([*map(id, tensors)]) != self.same:
             self.why = "which arguments are the same tensor"
             return None
         if not self._slots_fit(everything):
             return None
-        storages = [everything[i].storage for i in self.members]
-        if aliased([id(s) for s in storages]) != self.aliases:
-            self.why = "which tensors share memory"
-            return None
+        storages = [*map(id, map(_storage, map(everything.__getitem__, self.members)))]
+        if storages != self.storages:  # as in the last call?
+            if aliased(storages) != self.aliases:
+                self.why = "which tensors share memory"
+                return None
+            self.storages = storages
         for book in self.books:
             if not book.evaluate(book.values):
                 self.why = "a number of an optimizer, by which it decides"
@@ -213,6 +225,10 @@ class Recording:
         return drawn
 
     def _buffers(self, everything: list[Any], drawn: list[Buffer]) -> list[Buffer]:
+        if self.read is not None:
+            nodes = [*map(_node, map(everything.__getitem__, self.read))]
+            if {*map(_op, nodes)} == {"buffer"}:
+                return [*map(_buffer, nodes)]
         out: list[Any] = []
         for kind, what in self.sources:
             if kind == "storage":

@@ -12,7 +12,8 @@ import functools
 import gc
 import marshal
 from collections.abc import Callable
-from operator import is_
+from itertools import chain
+from operator import attrgetter, getitem, is_
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -33,6 +34,7 @@ _BYTES = 1 << 16  # of a numpy array that is compared at each call
 _TABLES = ("_parameters", "_buffers", "_modules")
 _CONSTANT = (*SIMPLE, BuiltinFunctionType, DType, device, Generator, CodeType)
 _METHODS = (functools.partial, functools.partialmethod)
+_contents = attrgetter("cell_contents")
 
 
 class Refused(Exception):
@@ -69,6 +71,7 @@ class Watch:
         self.polls: list[tuple[Any, Any, Any, str]] = []  # dict, key, value, what it is
         self.cells: list[tuple[Any, Any, str]] = []
         self.checks: list[tuple[Callable[[], bool], str]] = []
+        self.tables: list[tuple[dict[str, Any], list[Any], str]] = []  # of modules, their values
         self.fixed: list[Tensor] = []  # known by identity
         self.states: list[tuple[dict[Any, Any], Any]] = []  # where optimizers keep tensors
         self.optimizers: list[Optimizer] = []
@@ -90,11 +93,46 @@ class Watch:
         self._closures()
         self.facts = [facts(t) for t in self.fixed]
         self.changes = capture.changes
+        self._line_up()
 
     # --- comparing ------------------------------------------------------------------------------
 
+    def _line_up(self) -> None:
+        """Lists for the interpreter's own loops."""
+        places, keys, values, _ = zip(*self.polls, strict=True) if self.polls else [()] * 4
+        cells, contents, _ = zip(*self.cells, strict=True) if self.cells else [()] * 3
+        tables, items, _ = zip(*self.tables, strict=True) if self.tables else [()] * 3
+        self._polled = places, keys, values
+        self._closed = cells, contents
+        self._tabled = tables, [*map(len, tables)], [*chain.from_iterable(items)]
+
     def holds(self) -> bool:
         """Whether everything is as it was; ``why`` says what is not."""
+        if not (self._all_the_same() or self._all_alike()):
+            return False
+        for check, what in self.checks:
+            if not check():
+                self.why = f"{what} changed"
+                return False
+        return self.changes == capture.changes or self._holds_deeply()
+
+    def _all_the_same(self) -> bool:
+        """The same objects everywhere: nearly always so, and told without Python's loops."""
+        places, keys, values = self._polled
+        cells, contents = self._closed
+        tables, sizes, items = self._tabled
+        try:
+            return (
+                all(map(is_, map(getitem, places, keys), values))
+                and all(map(is_, map(_contents, cells), contents))
+                and [*map(len, tables)] == sizes
+                and all(map(is_, chain.from_iterable(map(dict.values, tables)), items))
+            )
+        except (KeyError, ValueError):  # a name, or a cell, without a value
+            return False
+
+    def _all_alike(self) -> bool:
+        """As above, but numbers, strings … need only be equal."""
         for place, key, value, what in self.polls:
             if place.get(key, _MISSING) is not value and not same(place.get(key), value):
                 self.why = f"{what} is another"
@@ -103,11 +141,11 @@ class Watch:
             if cell.cell_contents is not value and not same(cell.cell_contents, value):
                 self.why = f"{what} is another"
                 return False
-        for check, what in self.checks:
-            if not check():
+        for table, items, what in self.tables:
+            if len(table) != len(items) or not all(map(is_, table.values(), items)):
                 self.why = f"{what} changed"
                 return False
-        return self.changes == capture.changes or self._holds_deeply()
+        return True
 
     def _holds_deeply(self) -> bool:
         changes = capture.changes
@@ -303,10 +341,9 @@ class Watch:
 
     def _table(self, table: dict[str, Any], what: str) -> None:
         """A module's table: something may be put there past the module's own methods."""
-        items, n = list(table.values()), len(table)
+        items = list(table.values())
         self._items([v for v in items if isinstance(v, Tensor)], what)
-        check = lambda: len(table) == n and all(map(is_, table.values(), items))  # noqa: E731
-        self.checks.append((check, f"a parameter or buffer of {what}"))
+        self.tables.append((table, items, f"a parameter or buffer of {what}"))
 
     def _optimizer(self, o: Optimizer, what: str) -> None:
         self.optimizers.append(o)
