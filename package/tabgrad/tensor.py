@@ -259,6 +259,7 @@ class Tensor(_Base):
             else:
                 node = old
         storage.set(node)
+        self._node = self._seen = None  # nobody needs the old value any more
         if self._counter is not None:
             self._counter.version += 1
             storage.version -= 1  # whoever reads the storage by its own name is not told

@@ -151,3 +151,24 @@ def test_no_reference_cycles_in_a_step() -> None:
         assert torch.memory_allocated() <= start + 64
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_training_step_holds_parameters_and_gradients_only(compiled: bool) -> None:
+    """No old value of a parameter, and nothing that waits for the collector."""
+    start = settled()
+    w = torch.nn.Parameter(torch.ones(100, 100))
+    optimizer = torch.optim.SGD([w], lr=0.1)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    f = torch.compile(step) if compiled else step
+    for _ in range(6):
+        assert f().item() > 0
+        assert torch.memory_allocated() <= start + 2 * w.nbytes + 1000
+        w.tolist()  # takes hold of the value

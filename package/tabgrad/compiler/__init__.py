@@ -123,13 +123,15 @@ class _Compiled:
         watch = candidate.watch if candidate else None
         recorder = Recorder(tensors, watch, case.windows, self.fullgraph)
         out = recorder.call(self.fn, args, kwargs)
-        if recorder.refused:
-            self._give_up(recorder.refused, recorder.where)
-            return out
         try:
-            self._learn(case, candidate, recorder, tensors)
+            if recorder.refused:
+                self._give_up(recorder.refused, recorder.where)
+            else:
+                self._learn(case, candidate, recorder, tensors)
         except Refused as error:
             self._give_up(str(error), "")
+        finally:
+            vars(recorder).clear()  # it is part of circles: its buffers go now, not some time
         return out
 
     def _learn(

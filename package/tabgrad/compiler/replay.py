@@ -273,9 +273,10 @@ class Recording:
             f = self.fresh[k]
             s = fresh[k] = Storage(node(f.value), f.nelems, self.device)
             s.version, s.generation = f.version, f.generation
-        for w, s in zip(self.writes, written, strict=True):
+        for w, s, i in zip(self.writes, written, self.written, strict=True):
             if again is None:
-                s.node = node(w.value)
+                s.node, x = node(w.value), everything[i]
+                x._node = x._seen = None
             s.version += w.version
             s.generation += w.generation
         new: list[Any] = [None] * len(self.news)
