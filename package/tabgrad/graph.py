@@ -146,6 +146,8 @@ class Storage:
 
     def set(self, node: Node) -> None:
         """Replaces the content: an in-place write."""
+        if self.node.op == "buffer" and capture.recorder is None:
+            self.device.replaced.append(self.node)
         self.node = node
         self.version += 1
         if node.op != "buffer":

@@ -7,7 +7,10 @@ slots); ``words`` lays a schedule out for JavaScript (twin: web/format.js).
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
+from sys import getrefcount
 from typing import Any, NamedTuple
 
 from .errors import OutOfMemoryError
@@ -18,6 +21,7 @@ from .shape import extent, numel
 
 VERSION = 1
 RUN, COPY, ALLOC, FREE = 1, 2, 3, 4
+(_IN_A_LIST,) = map(getrefcount, [object()])  # what is held by one list and nothing else
 
 
 class Pending(NamedTuple):
@@ -27,6 +31,7 @@ class Pending(NamedTuple):
     leaves: list[Node]
     numbers: list[Node]
     windows: list[Node]  # views of small parts of leaves
+    given: tuple[int, ...] = ()  # leaves that nobody needs after the run: it may write over them
 
 
 def without_places(graph: Pending) -> tuple[Any, ...]:
@@ -73,6 +78,29 @@ def linearize(roots: Sequence[Node]) -> Pending:
             )
     key.append(tuple([index[id(r)] for r in roots]))
     return Pending(tuple(key), leaves, numbers, windows)
+
+
+def given(graph: Pending, replaced: Sequence[Node]) -> tuple[int, ...]:
+    """Which leaves are ``replaced`` values that nothing but the graph holds any more.
+
+    A new value of a parameter then takes the memory of the old one, as in eager PyTorch. Who holds
+    a value or its buffer, the reference counts tell.
+    """
+    place = {id(n): i for i, n in enumerate(graph.leaves)}
+    found = [n for n in replaced if id(n) in place]
+    if not found:
+        return ()
+    uses = Counter(chain.from_iterable(e[5:] for e in graph.key[:-1] if len(e) > 5))
+    at = [k for k, e in enumerate(graph.key[:-1]) if len(e) == 3]  # of the leaves, in the key
+    nodes = [*map(getrefcount, found)]
+    buffers = [*map(getrefcount, [n.buffer for n in found])]
+    free = []
+    for n, of_node, of_buffer in zip(found, nodes, buffers, strict=True):
+        k = place[id(n)]
+        # besides the list: `replaced`, the leaves, the values that read it; of the buffer, the node
+        if of_node - _IN_A_LIST == 2 + uses[at[k]] and of_buffer - _IN_A_LIST == 1:
+            free.append(k)
+    return tuple(sorted(free))
 
 
 def _is_window(node: Node) -> bool:

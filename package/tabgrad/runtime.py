@@ -110,6 +110,7 @@ class Device:
         self.kind = kind
         self.public = device(kind)
         self.pending: list[ref[Any]] = []  # in the order recorded: it is part of a plan's key
+        self.replaced: list[Node] = []  # values in memory that in-place writes took the place of
         self.plans: dict[Any, Any] = {}
         # key without the places of windows → the first such key, None once there was another
         self.varying: dict[Any, Any] = {}
@@ -123,6 +124,10 @@ class Device:
 
     def release(self, handle: Any) -> None:
         """Memory of a buffer nobody holds."""
+
+    def may_overwrite(self, buffer: Buffer) -> bool:
+        """Whether a run may write its results to a leaf that nobody needs any more."""
+        return True
 
     def most_allocated(self) -> int:
         """The most bytes held at once, since ``reset_peak``."""
@@ -213,11 +218,16 @@ class Device:
         if roots:
             # if this raises nothing is lost: a value is computed again when it is read
             self._run(roots)
+        self.replaced = []
 
     def _run(self, roots: list[Node]) -> None:
         graph = plans.linearize(roots)
         if graph.windows:
             graph = self._cut_windows(graph, roots)
+        if self.replaced:
+            given = plans.given(graph, self.replaced)
+            given = tuple([k for k in given if self.may_overwrite(graph.leaves[k].buffer)])
+            graph = graph._replace(given=given)
         plan = self.planned(graph, roots)
         leaves = [n.buffer for n in graph.leaves]
         cells = self.cells(plan.compiled, [n.arg for n in graph.numbers])
@@ -226,7 +236,7 @@ class Device:
 
     def planned(self, graph: plans.Pending, roots: list[Node]) -> Planned:
         """The plan of a graph: one seen before, or a new one."""
-        found = self.plans.get(graph.key)
+        found = self.plans.get((graph.key, graph.given) if graph.given else graph.key)
         if found is None:
             return self._build(graph, roots)
         counters["plan_hits"] += 1
@@ -274,7 +284,7 @@ class Device:
     def _build(self, graph: plans.Pending, roots: list[Node]) -> Planned:
         for node in roots:
             self.check_dtype(node.dtype)
-        what = schedule(roots, graph.leaves, graph.numbers, self.caps)
+        what = schedule(roots, graph.leaves, graph.numbers, self.caps, graph.given)
         if debug.level >= 1:
             debug.plan(self, graph, what)
         counters["plans_built"] += 1
@@ -285,7 +295,7 @@ class Device:
         found = Planned(compiled, outs, [self.bytes_of(s.dtype, s.nelems) for s in slots])
         if len(self.plans) >= _MAX_PLANS:
             self.plans.pop(next(iter(self.plans)))
-        self.plans[graph.key] = found
+        self.plans[(graph.key, graph.given) if graph.given else graph.key] = found
         return found
 
     def locate(self, node: Node) -> tuple[Buffer, int]:
@@ -320,7 +330,7 @@ class NumpyDevice(Device):
 
     def fetch(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Any:
         self._check_status()
-        return memoryview(buffer.handle[start : start + count]).cast("B")
+        return memoryview(buffer.handle[start : start + count].copy()).cast("B")
 
     def compile(self, what: Schedule, n_scalar: int, numbers: list[Node]) -> Any:
         return self.backend.Plan(what, n_scalar)
@@ -334,7 +344,7 @@ class NumpyDevice(Device):
         return self.last.times
 
     def window(self, buffer: Buffer, dtype: DType, start: int, count: int) -> Buffer | None:
-        part = buffer.handle[start : start + count]  # the same memory: values never change
+        part = buffer.handle[start : start + count].copy()
         return Buffer(self, part, self.bytes_of(dtype, count))
 
     def _check_status(self) -> None:

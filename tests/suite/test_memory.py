@@ -172,3 +172,50 @@ def test_a_training_step_holds_parameters_and_gradients_only(compiled: bool) -> 
         assert f().item() > 0
         assert torch.memory_allocated() <= start + 2 * w.nbytes + 1000
         w.tolist()  # takes hold of the value
+    if not compiled:
+        torch.reset_peak_memory_stats()
+        before = torch.max_memory_allocated()
+        assert f().item() > 0
+        assert torch.max_memory_allocated() <= before + 2000, "a parameter is written in place"
+
+
+def test_an_old_value_is_written_over_only_if_nobody_holds_it() -> None:
+    x = torch.arange(600.0)
+    x.tolist()
+    for hold in (lambda: x.clone(), lambda: x[2:4].clone(), lambda: x * 2, lambda: None):
+        before = x.tolist()
+        kept = hold()
+        x.add_(1).mul_(x)
+        assert x.tolist() == [(v + 1) ** 2 for v in before]
+        if kept is not None:
+            first = {600: before, 2: before[2:4]}[kept.numel()]
+            assert kept.tolist() in (first, [2 * v for v in first])
+        x.remainder_(7)
+
+
+def test_reading_elsewhere_while_writing_in_place() -> None:
+    """A kernel that reads an old value turned, shifted or broadcast does not write over it."""
+    x = torch.arange(9.0).reshape(3, 3)
+    x.tolist()
+    x += x.t() * 1
+    assert x.tolist() == [[0, 4, 8], [4, 8, 12], [8, 12, 16]]
+    x.mul_(x.flip(0))
+    assert x.tolist() == [[0, 48, 128], [16, 64, 144], [0, 48, 128]]
+    x.sub_(x[0] * 1)
+    assert x.tolist() == [[0, 0, 0], [16, 16, 16], [0, 0, 0]]
+    x[1] = x[2] + 1
+    x.add_(x.sum())
+    assert x.tolist() == [[3, 3, 3], [4, 4, 4], [3, 3, 3]]
+    a, b = torch.arange(5.0), torch.arange(5.0) + 10
+    (a + b).tolist()
+    a.add_(b)
+    b.mul_(a)  # reads the new value of one and its own old one
+    assert a.tolist() == [10, 12, 14, 16, 18]
+    assert b.tolist() == [100, 132, 168, 208, 252]
+    y = torch.arange(4.0)
+    y.tolist()
+    saved = y.clone().requires_grad_()
+    loss = (saved * saved).sum()
+    y.zero_()
+    loss.backward()
+    assert saved.grad.tolist() == [0, 2, 4, 6] and y.tolist() == [0] * 4

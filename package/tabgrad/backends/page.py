@@ -118,6 +118,9 @@ class PageDevice(Device):
         self.copies = _Copies() if kind == "webgpu" else None
         self.threads = int(handle.info.get("threads", 1))
 
+    def may_overwrite(self, buffer: Buffer) -> bool:
+        return self.copies is None or buffer.handle not in self.copies.kept
+
     def most_allocated(self) -> int:
         return self.handle.stats()["peak"]
 

@@ -18,10 +18,16 @@ __all__ = ["Caps", "Schedule", "schedule"]
 
 
 def schedule(
-    roots: Sequence[Node], leaves: Sequence[Node], numbers: Sequence[Node], caps: Caps
+    roots: Sequence[Node],
+    leaves: Sequence[Node],
+    numbers: Sequence[Node],
+    caps: Caps,
+    given: Sequence[int] = (),
 ) -> Schedule:
-    """Plans the computation of ``roots`` from ``leaves``; ``numbers`` are the scalar slots."""
+    """Plans the computation of ``roots`` from ``leaves``; ``numbers`` are the scalar slots, and the
+    leaves ``given`` may be written over."""
     graph = Rewriter(caps, roots).run()
     grouper = Grouper(graph, caps)
     groups = merge(grouper, grouper.run())
-    return Emitter(graph, groups, leaves, {id(n): i for i, n in enumerate(numbers)}, caps).run()
+    scalars = {id(n): i for i, n in enumerate(numbers)}
+    return Emitter(graph, groups, leaves, scalars, caps, given).run()

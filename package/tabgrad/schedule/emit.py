@@ -32,6 +32,7 @@ class Emitter:
         leaves: Sequence[Node],
         scalars: dict[int, int],
         caps: Caps,
+        given: Sequence[int] = (),
     ) -> None:
         self.graph, self.groups, self.caps, self.scalars = graph, groups, caps, scalars
         self.leaf_slot = {id(n): i for i, n in enumerate(leaves)}
@@ -42,6 +43,9 @@ class Emitter:
         self.position = {id(n): i for i, n in enumerate(graph.order)}
         self.reads: dict[int, int] = {}
         self.keep: list[Node] = []
+        held = {id(base_of(r)) for r in graph.roots}
+        self.given = {k: leaves[k] for k in given if id(leaves[k]) not in held}
+        self.readers: dict[int, set[int]] = {}  # of leaves that are given: the steps to come
 
     def run(self) -> Schedule:
         out_nodes = [peel(r) for r in self.graph.roots]
@@ -55,6 +59,8 @@ class Emitter:
                 self._fused(unit)
             else:
                 self._structured(unit)
+            for readers in self.readers.values():
+                readers.discard(id(unit))
         outs = [self._root(n) for n in out_nodes]
         return self._number(outs)
 
@@ -65,6 +71,7 @@ class Emitter:
         for node in self.graph.order:
             if node.op not in FUSIBLE and node.op not in skipped:
                 unit_of.setdefault(id(node), node)
+        self._find_readers(unit_of)
         order: list[Unit] = []
         state: dict[int, bool] = {}  # False: its sources are being placed, True: placed
         stack = [unit_of[id(n)] for n in reversed(self.graph.order) if id(n) in unit_of]
@@ -83,6 +90,49 @@ class Emitter:
                     state[id(unit)] = True
                     order.append(unit)
         return order
+
+    # -- memory that is given
+
+    def _find_readers(self, unit_of: dict[int, Unit]) -> None:
+        self.readers = {id(leaf): set() for leaf in self.given.values()}
+        for node in self.graph.order:
+            for s in node.srcs if node.op != "view" else ():
+                if id(base_of(s)) in self.readers:
+                    self.readers[id(base_of(s))].add(id(unit_of[id(node)]))
+
+    def _take_over(self, group: Group) -> None:
+        """Results of an elementwise kernel go to the memory of leaves that it is the last to read,
+        element by element."""
+        if group.inner is not None or group.sink.op == "store":
+            return
+        members = self._ordered(group)
+        for k, leaf in [*self.given.items()]:
+            if numel(leaf.shape) == numel(group.dims) and self.readers[id(leaf)] <= {id(group)}:
+                result = self._heir(group, members, leaf)
+                if result is not None:
+                    self.slot_of[id(result)] = k
+                    del self.given[k]
+
+    def _heir(self, group: Group, members: list[Node], leaf: Node) -> Node | None:
+        """A result that can be written where the leaf is: after the leaf is read."""
+        n = numel(leaf.shape)
+        found, read = None, not self.readers[id(leaf)]
+        for node in members:
+            mine = [s for s in node.srcs if base_of(s) is leaf]
+            whole = all(peel(s) is leaf and numel(s.shape) == n for s in mine)
+            if not whole or (node.op == "take" and base_of(node.srcs[0]) is leaf):
+                return None
+            read = read or bool(mine)
+            fits = node.dtype is leaf.dtype and numel(node.shape) == n
+            free = id(node) in group.stores and id(node) not in self.slot_of
+            if found is None and read and fits and free:
+                found = node
+        return found
+
+    def _ordered(self, group: Group) -> list[Node]:
+        return sorted(
+            (m for m, _ in group.members.values()), key=lambda m: self.position.get(id(m), 0)
+        )
 
     # -- slots
 
@@ -139,7 +189,9 @@ class Emitter:
             return self.slot_for(out)
         k = self.material(base)
         last = self.reads.get(id(base), 0) <= 1
-        if k >= self.n_leaf and last and id(base) not in self.root_ids:
+        own = k >= self.n_leaf or k in self.given
+        if own and last and id(base) not in self.root_ids:
+            self.given.pop(k, None)
             self.slot_of[id(out)] = k
             return k
         dst = self.slot_for(out)
@@ -216,8 +268,9 @@ class Emitter:
         if sink.op == "store":
             base = peel(sink.srcs[0])
             self._base_slot(base, sink)
+        if self.given:
+            self._take_over(group)
         body = Body(self, group)
-        members = sorted(group.members.values(), key=lambda m: self.position.get(id(m[0]), 0))
-        for node, _level in members:
+        for node in self._ordered(group):
             body.member(node)
         self.steps.append(body.finish())
