@@ -8,7 +8,7 @@
 // a while after its last share, since the next launch is near, and then sleeps.
 #include "simd.h"
 
-#define TURNS (1 << 15)  // of spinning before a helper sleeps: some 50 µs
+#define TURNS (1 << 18)  // of spinning before a helper sleeps, some 0.4 ms: Python runs between two plans
 
 #define LOAD(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)
 #define ADD(p, n) __atomic_fetch_add(p, n, __ATOMIC_SEQ_CST)

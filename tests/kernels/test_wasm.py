@@ -587,6 +587,26 @@ def test_ten_million_ones(machine, by_columns):
     assert (out == x.size // rows).all()
 
 
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("n", [1, 7, 1000, 4099])
+def test_an_operand_that_is_written_over(machine, rng, n, late):
+    """Two results over what was read; ``late``: the old value is read once more afterwards."""
+    x, y = samples(float32, n, rng), samples(float32, n, rng)
+    a, b, c = x.copy(), y.copy(), np.zeros(n, "f4")
+    k = Builder((n,))
+    p, q = k.load(a), k.load(b)
+    s = k.op("add", "f", k.op("mul", "f", p, q), q)
+    k.store(s, b)
+    t = k.op("mul", "f", s, p)
+    k.store(t, a)
+    k.store(k.op("sub", "f", t, q if late else s), c)
+    k.run(machine)
+    s = x * y + y
+    np.testing.assert_allclose(b, s, rtol=1e-6)
+    np.testing.assert_allclose(a, s * x, rtol=1e-6)
+    np.testing.assert_allclose(c, s * x - (y if late else s), rtol=1e-5, atol=1e-5)
+
+
 def softmax_of(x, out, offset=0):
     """As ``torch.softmax`` of columns offset.. of a matrix is planned."""
     rows, n = out.shape

@@ -484,8 +484,27 @@ class _Kernel:
         ):
             return None
         operand = self.instrs[stores[0]].arg[0]
-        alone = self.stored.count(operand) == 1 and operand not in self.loaded
-        return stores[0] if alone else None
+        alone = self.stored.count(operand) == 1
+        unread = operand not in self.loaded or self.read_before(operand)
+        return stores[0] if alone and unread else None
+
+    def read_before(self, operand: int) -> bool:
+        """Is an operand that is stored, too, read for the last time by the op whose result goes
+        there, element by element? Then neither needs a copy."""
+        stores = [k for k, i in enumerate(self.instrs) if i.op == "store" and i.arg[0] == operand]
+        if len(stores) != 1 or self.step.inner:
+            return False
+        (value,), (_, _, offset) = self.instrs[stores[0]].srcs, self.instrs[stores[0]].arg
+        for k, instr in enumerate(self.instrs):
+            if instr.op == "take" and instr.arg[0] == operand:
+                return False
+            if instr.op != "load" or instr.arg[0] != operand:
+                continue
+            last = max((j for j, i in enumerate(self.instrs) if k in i.srcs), default=0)
+            same = self.views(k) == self.views(stores[0]) and instr.arg[2] == (offset or 0)
+            if not same or last > value:
+                return False
+        return True
 
 
 def _instruction(opcode: int, *fields: int) -> list[int]:
@@ -522,7 +541,7 @@ def _emit_load(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list
     operand, _, offset = instr.arg
     lanes, outer = kernel.views(k)
     how = kernel.how(section, k)
-    if operand in kernel.stored:
+    if operand in kernel.stored and not kernel.read_before(operand):
         how &= ~(IN_PLACE | ALIGNED)
     if how & NARROW and kernel.written(section, k) not in kernel.compact:
         how = 0
