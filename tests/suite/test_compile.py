@@ -991,3 +991,23 @@ def test_debug_tells_of_recordings_and_why_they_do_not_fit(capsys):
         torch.set_debug(0)
     out = capsys.readouterr().out
     assert "recording of 1 buffers read" in out and "does not fit: box changed" in out
+
+
+def test_what_a_backward_keeps_is_not_written_over():
+    """A value saved for later whose storage the call writes to afterwards."""
+    w = torch.full((3,), 2.0)
+
+    @torch.compile
+    def f(x):
+        y = (x * w.clone()).sum()
+        with torch.no_grad():
+            w.add_(1)
+        return y
+
+    for k in range(8):
+        x = torch.ones(3, requires_grad=True)
+        y = f(x)
+        assert y.item() == 3 * (k + 2)
+        y.backward()
+        assert x.grad.tolist() == [k + 2] * 3
+    assert recordings(f) == 1

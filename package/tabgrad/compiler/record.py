@@ -352,6 +352,20 @@ class Recorder:
                 found.append(Write(i, self._value(s.node), dv, dg))
         return found
 
+    def _in_place(self, graph: plans.Pending, leaves: list[int], writes: Any) -> Any:
+        """The plan for replays that may write new values of storages over the old ones."""
+        if self.watch is None:
+            return None
+        written = {("storage", w.storage) for w in writes}
+        windows = {("storage", self.known_of[id(self.tensors[i].storage)]) for i in self.windows}
+        given = tuple(
+            j for j, k in enumerate(leaves)
+            if self.sources[k] in written - windows and leaves.count(k) == 1
+        )  # fmt: skip
+        if not given:
+            return None
+        return self._device().planned(graph._replace(given=given), self.roots)
+
     def _slots(self, now: list[Any], before: list[Any]) -> list[tuple[int, int | None]]:
         """Places whose tensor is another now: (place, where the tensor is found)."""
         found: list[tuple[int, int | None]] = []
@@ -383,7 +397,7 @@ class Recorder:
             if type(v) is Live:
                 live.append((i, self.books.index(v.book), v.index))
                 held[i] = v.book.values[v.index]
-        plan = None
+        plan = in_place = None
         if graph is not None:
             for node in self.roots:
                 device.check_dtype(node.dtype)
@@ -391,6 +405,7 @@ class Recorder:
                 if type(n.arg) is Live:
                     n.arg = n.arg.book.values[n.arg.index]
             plan = device.planned(graph, self.roots)
+            in_place = self._in_place(graph, leaves, writes)
             buffers = [n.buffer for n in graph.leaves]
             made = device.launch(plan, buffers, device.cells(plan.compiled, held))
             for root, buffer in zip(self.roots, made, strict=True):
@@ -409,7 +424,7 @@ class Recorder:
         if self.watch is None:
             return
         self.recording = Recording(
-            self, device, plan, leaves, held, live, make, writes, grads, states,
+            self, device, (plan, in_place), leaves, held, live, make, writes, grads, states,
             backward and backward.planned(self, device),
         )  # fmt: skip
 

@@ -77,9 +77,10 @@ class Recording:
     """One way through a function: what must hold for it, and what it does."""
 
     def __init__(
-        self, recorder: Any, device: Device, plan: Any, leaves: list[int], values: list[Any],
+        self, recorder: Any, device: Device, plans: Any, leaves: list[int], values: list[Any],
         live: list[Any], make: Any, writes: list[Write], grads: Any, states: Any, backward: Any,
     ) -> None:  # fmt: skip
+        plan, in_place = plans
         self.device, self.plans, self.plan = device, device.plans, plan
         self.leaves, self.values, self.live = leaves, values, live
         self.make, self.writes, self.new_grads, self.new_states = make, writes, grads, states
@@ -107,7 +108,7 @@ class Recording:
         plain = all(kind == "storage" and k not in self.windows for kind, k in self.sources)
         self.read = [self.owner[k] for _, k in self.sources] if plain else None
         self.all_fresh, self.all_news = range(len(self.fresh)), range(len(self.news))
-        self.steady = steady(self, recorder.out_places)
+        self.steady = steady(self, in_place, recorder.out_places)
 
     def __repr__(self) -> str:
         watch = self.watch
@@ -196,10 +197,11 @@ class Recording:
         leaves = [buffers[k] for k in self.leaves]
         made: list[Any] = []
         if self.plan is not None:
-            handles = self.device.start(self.plan, leaves, self._cells())
-            made = made_of(self, handles, leaves, again.own if again and reuse else _NONE)
+            plan, own = (again.plan, again.own) if again and reuse else (self.plan, _NONE)
+            handles = self.device.start(plan, leaves, self._cells())
+            made = made_of(plan, self.device, handles, leaves, own)
         if again is not None and reuse:
-            again.renew(self.device, handles)
+            again.renew(self.device, handles, leaves)
             return self._bind(everything, written, buffers, made, again)
         out = self._bind(everything, written, buffers, made, None)
         if again is not None:

@@ -17,12 +17,14 @@ from ..runtime import Buffer
 class Steady:
     """The objects of one recording's last replay."""
 
-    own: set[int]  # the same results, as a set
     news: list[int]  # tensors and storages that every replay makes
     fresh: list[int]
 
-    def __init__(self, results: list[int], slots: list[tuple[int, int]]) -> None:
-        self.results = results  # that go to written storages, then those that go to gradients
+    def __init__(self, plan: Any, results: list[int], slots: list[tuple[int, int]]) -> None:
+        self.plan = plan  # writes over old values of storages where it can
+        # that go to written storages, then those that go to gradients; ~k: over the old leaf k
+        self.results = results
+        self.own = {k for k in results if k >= 0}
         self.slots = slots  # (object whose gradient it is, new tensor)
         self.kept: list[Any] = []
         self.counts: list[int] = []
@@ -58,18 +60,25 @@ class Steady:
         del nodes, cells, grads
         return [*map(getrefcount, self.kept)] == self.counts
 
-    def renew(self, device: Any, handles: list[Any]) -> None:
+    def renew(self, device: Any, handles: list[Any], leaves: list[Buffer]) -> None:
         """Puts the results of a run in the place of the last one's."""
-        for buffer, k in zip(self.buffers, self.results, strict=True):
-            device.release(buffer.handle)
-            buffer.handle = handles[k]
+        old = [buffer.handle for buffer in self.buffers]
+        new = [handles[k] if k >= 0 else leaves[~k].handle for k in self.results]
+        for buffer, handle in zip(self.buffers, new, strict=True):
+            buffer.handle = handle
+        taken = {*map(id, new)}
+        for handle in old:
+            if id(handle) not in taken:
+                device.release(handle)
 
 
-def steady(rec: Any, out_places: set[int]) -> Steady | None:
+def steady(rec: Any, in_place: Any, out_places: set[int]) -> Steady | None:
     """Whether a recording's results can go where the last ones were: each to one written storage
     or one new gradient, and to nothing else."""
     if rec.plan is None or rec.new_states or not (rec.writes or rec.new_grads):
         return None
+    if rec.backward is not None:
+        return None  # it keeps buffers for later, old ones of written storages perhaps among them
     slots = [(i, ~k) for i, k in rec.new_grads if k is not None and k < 0]
     if len(slots) != len(rec.new_grads) or any(rec.news[j].storage >= 0 for _, j in slots):
         return None
@@ -85,20 +94,30 @@ def steady(rec: Any, out_places: set[int]) -> Steady | None:
     ):  # fmt: skip
         return None
     results = [rec.plan.outs[k] for _, k, _ in values]
-    mine = {k for _, k, _ in values}
+    mine = {k for _, k, _ in values}  # roots
     rest = [r for k, r in enumerate(rec.plan.outs) if k not in mine]
     if min(results) < 0 or len(set(results)) != len(results) or set(results) & set(rest):
         return None
-    made = Steady(results, slots)
-    made.own = set(results)
+    plan = rec.plan
+    if in_place is not None and _fits(in_place.outs, rec.plan.outs, mine):
+        plan, results = in_place, [in_place.outs[k] for _, k, _ in values]
+    made = Steady(plan, results, slots)
     made.news = [j for j in range(len(rec.news)) if j not in tensors]
     made.fresh = [c for c in range(len(rec.fresh)) if c not in cells]
     return made
 
 
-def made_of(rec: Any, handles: list[Any], leaves: list[Buffer], own: set[int]) -> list[Any]:
+def _fits(in_place: list[int], plain: list[int], mine: set[int]) -> bool:
+    """Does a plan give all roots but ``mine`` memory of their own, as the plain one does?"""
+    shared = [in_place.count(r) > 1 for k, r in enumerate(in_place) if k in mine]
+    others = [(a, b) for k, (a, b) in enumerate(zip(in_place, plain, strict=True)) if k not in mine]
+    return not any(shared) and all(a >= 0 if b >= 0 else a == b for a, b in others)
+
+
+def made_of(
+    plan: Any, device: Any, handles: list[Any], leaves: list[Buffer], own: set[int]
+) -> list[Any]:
     """Buffers of a plan's roots, None for results in ``own``."""
-    plan, device = rec.plan, rec.device
     made = [
         None if k in own else Buffer(device, h, n)
         for k, (h, n) in enumerate(zip(handles, plan.nbytes, strict=True))
