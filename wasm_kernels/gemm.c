@@ -134,8 +134,7 @@ void NAME(transpose)(REAL *to, int to_row, const REAL *from, int column, int row
     for (int j = 0; j < columns; j++) to[i * to_row + j] = from[i + j * column];
 }
 
-// Rows k.. of `columns` ≤ NR columns of b, padded with zeros to NR.
-static void NAME(pack_panel)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
+void NAME(pack_panel)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
   int columns = NAME(least)(NR, g->n - j), row = g->b_row, column = g->b_column;
   const REAL *b = g->b + k * row + j * column;
   if (columns < NR)

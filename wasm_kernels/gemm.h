@@ -116,5 +116,7 @@ typedef struct {
 // tiles (gemm).
 void NAME(product)(NAME(Gemm) g, const NAME(Epilogue) *e, int slice, int slices);
 void NAME(gemm)(const NAME(Gemm) *g, const NAME(Epilogue) *e);
+// Rows k.. of b's columns j.. as a panel of NR columns; those that b does not have are zeros.
+void NAME(pack_panel)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth);
 // to[i * to_row + j] = from[i + j * column]: `rows` × `columns`
 void NAME(transpose)(REAL *to, int to_row, const REAL *from, int column, int rows, int columns);

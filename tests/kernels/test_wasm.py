@@ -805,6 +805,85 @@ def test_matmul_in_batches(machine, rng):
     np.testing.assert_allclose(out, a @ b[1], atol=1e-5)
 
 
+ATTENTION = [
+    # T, S, D, E
+    (1, 1, 1, 1), (5, 5, 3, 7), (1, 300, 64, 64), (4, 9, 16, 5), (64, 64, 64, 64),
+    (130, 130, 8, 12), (7, 700, 33, 3), (200, 100, 20, 9), (33, 1700, 64, 64), (100, 310, 512, 512),
+]  # fmt: skip
+
+
+def attended(q, k, v, scale, mask=None, causal=False):
+    scores = np.matmul(q.astype("f8") * scale, k.astype("f8").swapaxes(-1, -2))
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - np.where(top == -np.inf, 0, top))
+    total = weights.sum(-1, keepdims=True)
+    return np.matmul(weights / np.where(total == 0, 1, total), v.astype("f8"))
+
+
+def attention(machine, q, k, v, scale, mask=None, causal=False):
+    """Operands are views (B, H, rows, columns) of arrays; each goes in as its whole array."""
+    views = [q, k, v] if mask is None else [q, k, v, mask]
+    wholes, places = [], []
+    for x in views:
+        whole = x
+        while whole.base is not None:
+            whole = whole.base
+        lead = [s // x.itemsize for s in x.strides]
+        start = x.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        wholes.append(whole)
+        places.append((tuple(lead[:2]), start // x.itemsize, lead[2]))
+    out = np.full((*q.shape[:3], v.shape[3]), 9, "f4")
+    shape = (q.shape[2], k.shape[2], q.shape[3], v.shape[3])
+    arg = (q.shape[:2], shape, scale, causal, *places)
+    structured(machine, "attention", arg, *wholes, out)
+    bits = out.copy()
+    structured(Shares(machine, 5), "attention", arg, *wholes, out)
+    np.testing.assert_array_equal(out, bits)
+    return out
+
+
+@pytest.mark.parametrize("t, s, d, e", ATTENTION)
+@pytest.mark.parametrize("kind", ["plain", "causal", "floats", "bools"])
+def test_attention(machine, rng, t, s, d, e, kind):
+    q, k = (1.5 * samples(float32, (2, 3, n, d), rng) for n in (t, s))
+    v, mask = samples(float32, (2, 3, s, e), rng), None
+    if kind == "floats":
+        mask = np.broadcast_to(3 * samples(float32, (3, t, s), rng), (2, 3, t, s))
+        mask.base[0, 0] = -np.inf  # sees nothing
+    if kind == "bools":
+        mask = np.broadcast_to(rng.random((2, 1, 1, s)) < 0.3, (2, 3, t, s))
+    out = attention(machine, q, k, v, d**-0.5, mask, kind == "causal")
+    expect = attended(q, k, v, d**-0.5, mask, kind == "causal")
+    np.testing.assert_allclose(out, expect, rtol=1e-5, atol=5e-7 * max(4, d**0.5))
+
+
+@pytest.mark.parametrize("t", [3, 70])
+def test_attention_reads_views_of_one_projection(machine, rng, t):
+    x = samples(float32, (2, t, 3, 4, 10), rng)  # (B, T, 3, H, D)
+    q, k, v = x.transpose(2, 0, 3, 1, 4)
+    out = attention(machine, q, k, v, 1.0, None, True)
+    np.testing.assert_allclose(out, attended(q, k, v, 1.0, None, True), rtol=2e-5, atol=2e-6)
+    shared = np.broadcast_to(k[:, :1], k.shape)  # a head of keys for all heads of queries
+    out = attention(machine, q, shared, v, 1.0)
+    np.testing.assert_allclose(out, attended(q, shared, v, 1.0), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("t", [2, 20])
+def test_attention_of_nan_inf_and_large_scores(machine, rng, t):
+    q, k, v = (samples(float32, (1, 1, n, 8), rng) for n in (t, 600, 600))
+    q[0, 0, 0, 0], q[0, 0, 1, 0] = np.nan, np.inf
+    out = attention(machine, q, k, v, 1.0)
+    assert np.isnan(out[0, 0, :2]).all() and np.isfinite(out[0, 0, 2:]).all()
+    q[0, 0, :2], k[..., 0] = 0, np.arange(600) - 300  # the largest score comes last, or first
+    q[0, 0, :, 0] = np.resize([100, -100], t)
+    expect = attended(q, k, v, 1.0)
+    np.testing.assert_allclose(attention(machine, q, k, v, 1.0), expect, rtol=2e-5, atol=2e-6)
+
+
 CONVS = [
     # N, C, H, W, O, KH, KW, stride, padding, dilation, groups
     (2, 3, 9, 11, 5, 3, 3, (1, 1), (1, 1), (1, 1), 1),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import warnings
 from typing import Any
 
@@ -577,14 +578,21 @@ def test_multihead_attention_masks() -> None:
     for mask in masks:
         mine, other = both(mask)
         same(ours(x, x, x, **mine), theirs(t, t, t, **other))
+        mine["need_weights"] = other["need_weights"] = False
+        same(ours(x, x, x, **mine)[0], theirs(t, t, t, **other)[0])
+        with tabgrad.no_grad(), torch.no_grad():
+            same(ours(x, x, x, **mine)[0], theirs(t, t, t, **other)[0])
 
 
-def test_attention() -> None:
-    (q, k, v), (tq, tk, tv) = inputs([(2, 4, 5, 8), (2, 4, 6, 8), (2, 4, 6, 8)])
+@pytest.mark.parametrize("grad", [True, False])
+def test_attention(grad: bool) -> None:
+    (q, k, v), (tq, tk, tv) = inputs([(2, 4, 5, 8), (2, 4, 6, 8), (2, 4, 6, 8)], grad=grad)
     (mask,), (tmask,) = inputs([(5, 6)], seed=1, grad=False)
+    mask[2], tmask[2] = -math.inf, -math.inf  # a query that sees nothing
     for kw, tkw in (
         ({}, {}), ({"attn_mask": mask}, {"attn_mask": tmask}),
         ({"attn_mask": mask > 0}, {"attn_mask": tmask > 0}), ({"scale": 0.3}, {"scale": 0.3}),
+        ({"is_causal": True}, {"is_causal": True}),
     ):  # fmt: skip
         same(
             tabgrad.nn.functional.scaled_dot_product_attention(q, k, v, **kw),

@@ -18,7 +18,7 @@ from ..schedule import Caps, Schedule
 from ..shape import Shape, contiguous_strides
 from . import numpy_math
 
-CAPS = Caps(epilogues=True)
+CAPS = Caps(epilogues=True, attention=True)
 _STORED = {
     dt.bool_: np.bool_, dt.uint8: np.uint8, dt.int8: np.int8, dt.int16: np.int16,
     dt.int32: np.int32, dt.int64: np.int64, dt.float16: np.float16, dt.bfloat16: np.uint16,
@@ -219,6 +219,26 @@ def _matmul(step: Structured, a: Any, b: Any, out: Any) -> None:
     out[...] = np.matmul(x, y).reshape(-1)
 
 
+def _attention(step: Structured, q: Any, k: Any, v: Any, *rest: Any) -> None:
+    *mask, out = rest
+    batch, (t, s, d, e), scale, causal, *views = step.arg
+    shapes = ((t, d), (s, d), (s, e), (t, s))
+    x, y, z, *seen = (
+        _window(a, (*batch, *shape), (*lead, row, 1), offset)
+        for a, shape, (lead, offset, row) in zip((q, k, v, *mask), shapes, views, strict=False)
+    )
+    scores = np.matmul(x * q.dtype.type(scale), y.swapaxes(-1, -2))
+    for m in seen:
+        scores = np.where(m, scores, -np.inf) if m.dtype == np.bool_ else scores + m
+    if causal:
+        scores = np.where(np.tri(t, s, dtype=np.bool_), scores, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - np.where(top == -np.inf, 0, top))
+    total = weights.sum(-1, keepdims=True)  # 0 where nothing is seen
+    y = np.matmul(weights.astype(v.dtype), z) / np.where(total == 0, 1, total)
+    out[...] = y.reshape(-1)
+
+
 def _columns(x: Any, arg: tuple[int, ...]) -> Any:
     """(N, C, H, W) → windows (N, C, KH, KW, OH, OW)."""
     _, _, h, w, _, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, _ = arg
@@ -297,4 +317,5 @@ def _scatter(step: Structured, out: Any, index: Any, value: Any) -> None:
 _STRUCTURED: dict[str, Any] = {
     "copy": _copy, "matmul": _matmul, "conv2d": _conv2d, "conv2d_input": _conv2d_input,
     "conv2d_weight": _conv2d_weight, "scan": _scan, "sort": _sort, "scatter": _scatter,
+    "attention": _attention,
 }  # fmt: skip

@@ -11,13 +11,15 @@ from math import inf, prod
 from struct import pack, unpack
 from typing import Any
 
+from ..dtypes import bool_
 from ..ir import Fused, Launch, Structured
 from ..schedule import Caps
 from .wasm_fused import fused
 from .wasm_ops import FOLDS
 
-CAPS = Caps(split_over=1 << 17, chunk=1 << 14, turned=True, epilogues=True)
+CAPS = Caps(split_over=1 << 17, chunk=1 << 14, turned=True, epilogues=True, attention=True)
 SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
+QUERIES = 60  # of a head: a unit of work of attention, at least
 ELEMENT = 8  # operations in the time that an element of an operand costs
 
 
@@ -80,6 +82,21 @@ def _conv(step: Structured) -> list[Launch]:
     return _product(step, step.operands[:2], step.arg, flops, (1, 0))
 
 
+def _attention(step: Structured) -> list[Launch]:
+    batch, (t, s, d, e), scale, causal, *views = step.arg
+    *inputs, out = step.operands
+    kind = 0 if len(inputs) < 4 else 2 if step.dtypes[3] is bool_ else 1
+    views += [((0,) * len(batch), 0, 0)] * (4 - len(views))
+    dims = zip(batch, *(lead for lead, *_ in views), strict=True)
+    places = [word for _, *place in views for word in place]
+    words = [t, s, d, e, *unpack("<i", pack("<f", scale)), causal, kind, *places, len(batch)]
+    words += [word for dim in dims for word in dim]
+    flops = prod(batch) * t * s * (d + e + 16) * (1 if causal else 2)
+    shares = max(1, min(64, prod(batch) * -(-t // QUERIES), flops // SHARE))
+    slots = (*inputs[:3], out, *(inputs[3:] or (out,)))
+    return _launch("attention_f", slots, words, shares)
+
+
 def _letter(step: Structured) -> str:
     return step.dtypes[0].compute
 
@@ -117,6 +134,7 @@ _STRUCTURED: dict[str, Callable[[Structured], list[Launch]]] = {
     "sort": _sort,
     "scatter": _scatter,
     "copy": _copy,
+    "attention": _attention,
 }
 
 

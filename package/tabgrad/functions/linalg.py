@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes as dt
 from ..ops import functional as ops
 from ..promotion import title
-from ..shape import broadcast_shapes
+from ..shape import broadcast_shapes, numel
 from ..tensor import Tensor
 
 
@@ -95,7 +95,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
             )
         _check_inner(a, b)
     if a.ndim > 2 and b.ndim == 2:  # one large product instead of many small ones
-        rows = a.reshape(-1, a._shape[-1])
+        rows = a.reshape(numel(a._shape[:-1]), a._shape[-1])
         y = _product(rows, b).reshape((*a._shape[:-1], b._shape[-1]))
     else:
         broadcast_shapes(a._shape[:-2], b._shape[:-2])

@@ -131,18 +131,21 @@ class MultiheadAttention(Module):
         q, k, v = self._projected(query, key, value)
         mask = self._mask(q, n, attn_mask, key_padding_mask, k.shape[1] - key.shape[1])
         q, k, v = (self._split(x) for x in (q, k, v))  # (N, H, L or S, D)
-        scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-2, -1)
-        weights = F.softmax(scores if mask is None else scores + mask, -1)
-        weights = F.dropout(weights, self.dropout, self.training)
-        out = (weights @ v).transpose(1, 2).reshape(n, length, self.embed_dim)
-        out = self.out_proj(out)
+        weights = None
+        if need_weights:
+            scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-2, -1)
+            weights = F.softmax(scores if mask is None else scores + mask, -1)
+            weights = F.dropout(weights, self.dropout, self.training)
+            out = weights @ v
+        else:
+            dropout = self.dropout if self.training else 0.0
+            out = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+        out = self.out_proj(out.transpose(1, 2).reshape(n, length, self.embed_dim))
+        if weights is not None and average_attn_weights:
+            weights = weights.mean(-3)
         if unbatched:
-            out, weights = out.squeeze(0), weights.squeeze(0)
-        elif not self.batch_first:
-            out = out.transpose(0, 1)
-        if not need_weights:
-            return out, None
-        return out, weights.mean(-3) if average_attn_weights else weights
+            return out.squeeze(0), None if weights is None else weights.squeeze(0)
+        return out if self.batch_first else out.transpose(0, 1), weights
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         """Queries, keys and values (N, L or S, E), with the keys and values that are added."""

@@ -290,6 +290,18 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return apply(MATMUL, a, b)
 
 
+def _attention_node(q: Node, k: Node, v: Node, *mask: Node, scale: float, causal: bool) -> Node:
+    xs = [Node("", (), x.shape[:-2], q.dtype) for x in (q, k, v, *mask)]
+    shape = (*elementwise("", tuple(xs), q.dtype).shape, q.shape[-2], v.shape[-1])
+    if not numel(shape) or not k.shape[-2]:
+        return const(0, q.dtype, shape)
+    return Node("attention", (q, k, v, *mask), shape, q.dtype, (scale, causal))
+
+
+# without gradients: where they are wanted attention is composed of products and a softmax
+ATTENTION = Row("scaled_dot_product_attention", "query key value mask", _attention_node)
+
+
 class Conv(tuple[int, ...]):
     """The 16 numbers of a convolution: N C H W O KH KW OH OW sh sw ph pw dh dw groups."""
 

@@ -219,6 +219,8 @@ class Emitter:
     def _structured(self, node: Node) -> None:
         if node.op == "matmul":
             self._matmul(node)
+        elif node.op == "attention":
+            self._attention(node)
         elif node.op == "scatter":
             base, index, value = node.srcs
             operands = [self.material(index), self.material(value)]
@@ -249,12 +251,24 @@ class Emitter:
         operands = (slot_a, slot_b, *map(self.material, more), self.slot_for(node))
         self._step("matmul", arg, operands, node.arg.end if more or node.arg else None)
 
-    def _matrix(self, node: Node, batch: Shape) -> tuple[int, tuple[Any, ...]]:
-        """A matmul operand as slot and (batch strides, offset, row stride, column stride)."""
+    def _attention(self, node: Node) -> None:
+        q, k, v, *_ = node.srcs
+        batch = node.shape[:-2]
+        slots, views = zip(*(self._matrix(s, batch, True) for s in node.srcs), strict=True)
+        sizes, leads = collapse(batch, [view[0] for view in views])
+        places = [(lead, *view[1:3]) for lead, view in zip(leads, views, strict=True)]
+        shape = (q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1])
+        self._step("attention", (sizes, shape, *node.arg, *places), (*slots, self.slot_for(node)))
+
+    def _matrix(self, node: Node, batch: Shape, rows: bool = False) -> tuple[int, tuple[Any, ...]]:
+        """An operand as slot and (batch strides, offset, row stride, column stride).
+
+        rows: copied if the elements of a row are no neighbours.
+        """
         flat = peel(node)
         if flat.op == "view" and id(flat) not in self.slot_of and flat.shape == node.shape:
             (strides, offset), slot = flat.arg, self.material(flat.srcs[0])
-            if min(strides, default=0) < 0:
+            if min(strides, default=0) < 0 or (rows and strides[-1] != 1 < node.shape[-1]):
                 strides, offset, slot = contiguous_strides(node.shape), 0, self.material(flat)
         else:
             strides, offset, slot = contiguous_strides(node.shape), 0, self.material(node)

@@ -1,0 +1,129 @@
+"""Attention on every device: the kernel against the composition, and what masks mean."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tabgrad as torch
+from compare import flat
+from tabgrad import nn
+from tabgrad.nn import functional as F
+from tabgrad.nn.functional._attention import _composed
+
+SIZES = [(0, 3, 4, 4), (3, 0, 4, 4), (1, 1, 1, 1), (1, 65, 16, 16), (5, 7, 3, 9), (64, 64, 8, 8),
+         (130, 70, 5, 6)]  # fmt: skip
+
+
+def normal(rng: Any, *shape: int) -> Any:
+    return torch.tensor(rng.standard_normal(shape).astype("float32").tolist()).reshape(shape)
+
+
+def close(got: Any, want: Any, tol: float = 1e-5) -> None:
+    assert got.shape == want.shape and got.dtype == want.dtype
+    a, b = (np.array(flat(x.detach().tolist()), "float64") for x in (got, want))
+    np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
+
+
+def both(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False, **options: Any) -> Any:
+    """What the function gives without gradients, and the composition."""
+    with torch.no_grad():
+        got = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, **options)
+    scale = options.get("scale") or 1 / math.sqrt(q.shape[-1])
+    return got, _composed(q, k, v, mask, 0.0, causal, scale)
+
+
+@pytest.mark.parametrize("t, s, d, e", SIZES)
+def test_sizes_and_masks(rng: Any, t: int, s: int, d: int, e: int) -> None:
+    q, k, v = normal(rng, 2, 3, t, d), normal(rng, 2, 3, s, d), normal(rng, 2, 3, s, e)
+    seen = normal(rng, 2, 1, 1, s) > 0
+    close(*both(q, k, v))
+    close(*both(q, k, v, causal=True))
+    close(*both(q, k, v, scale=0.7))
+    close(*both(q, k, v, seen))
+    close(*both(q, k, v, normal(rng, t, s)))
+    close(*both(q, k, v, normal(rng, s)))
+    close(*both(q[0, 0], k[0, 0], v[0, 0], normal(rng, 3, t, 1)))  # the mask has more dimensions
+
+
+def test_views(rng: Any) -> None:
+    x = normal(rng, 2, 9, 3, 4, 6)  # (B, T, 3, H, D)
+    q, k, v = x.permute(2, 0, 3, 1, 4).unbind(0)
+    close(*both(q, k, v, causal=True))
+    close(*both(q.mT, k.mT, v.mT))
+    close(*both(q.flip(-1), k[..., ::2, :], v[..., ::2, :]))
+    close(*both(q, k[:, :1], v[:1]))
+    close(*both(q[:, :, 2:5], k, v, normal(rng, 9, 3).mT > 0))
+
+
+def test_grouped_heads(rng: Any) -> None:
+    q, k, v = normal(rng, 2, 6, 5, 4), normal(rng, 2, 2, 7, 4), normal(rng, 2, 2, 7, 3)
+    wide = [x.repeat_interleave(3, 1) for x in (k, v)]
+    for mask in (None, normal(rng, 5, 7), normal(rng, 2, 6, 5, 7), normal(rng, 2, 1, 5, 7) > 0):
+        want = _composed(q, *wide, mask, 0.0, False, 0.5)
+        for wanted in (False, True):
+            x = q.clone().requires_grad_(wanted)
+            close(F.scaled_dot_product_attention(x, k, v, mask, enable_gqa=True), want)
+
+
+@pytest.mark.parametrize("bools", [False, True])
+def test_a_query_that_sees_nothing_gives_zeros_and_no_gradient(bools: bool) -> None:
+    mask = torch.tensor([[0.0, -math.inf], [-math.inf, -math.inf]])
+    mask = mask == 0 if bools else mask
+    q, k, v = (torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True) for _ in range(3))
+    with torch.no_grad():
+        assert F.scaled_dot_product_attention(q, k, v, mask).tolist() == [[1, 2], [0, 0]]
+    y = F.scaled_dot_product_attention(q, k, v, mask)
+    assert y.tolist() == [[1, 2], [0, 0]]
+    y.sum().backward()
+    assert q.grad.tolist() == k.grad.tolist() == [[0, 0], [0, 0]]
+    assert v.grad.tolist() == [[1, 1], [0, 0]]
+
+
+def test_nan_and_infinite_scores() -> None:
+    q, k = torch.tensor([[1.0], [math.nan], [math.inf]]), torch.tensor([[1.0], [2.0]])
+    with torch.no_grad():
+        y = F.scaled_dot_product_attention(q, k, k)
+    assert 1 < y[0].item() < 2 and y[1:].isnan().all()
+
+
+def test_other_dtypes(rng: Any, device: str) -> None:
+    q, k, v = (normal(rng, 2, 6, 4) for _ in range(3))
+    want = both(q, k, v, causal=True)[1]
+    wide = () if device == "webgpu" else (torch.float64,)
+    for dtype in (torch.float16, torch.bfloat16, *wide):
+        got = both(*(x.to(dtype) for x in (q, k, v)), causal=True)[0]
+        assert got.dtype == dtype
+        close(got.float(), want, 1e-5 if dtype in wide else 5e-2)
+
+
+def test_shapes_that_do_not_fit() -> None:
+    x = torch.ones(2, 3, 4)
+    for q, k, v, mask in (
+        (x, x[..., :3], x, None), (x, x, x[:, :2], None), (x, x[:1].expand(3, 3, 4), x, None),
+        (x, x, x, torch.ones(2, 3)),
+    ):  # fmt: skip
+        with torch.no_grad(), pytest.raises(RuntimeError, match=r"size|shape|dimension"):
+            F.scaled_dot_product_attention(q, k, v, mask)
+
+
+def test_second_derivatives(rng: Any, device: str) -> None:
+    if device == "webgpu":
+        return  # no float64 there
+    q, k, v = (normal(rng, 2, 3, 2).double().requires_grad_() for _ in range(3))
+    f = lambda *x: F.scaled_dot_product_attention(*x, is_causal=True)  # noqa: E731
+    assert torch.autograd.gradgradcheck(f, (q, k, v))
+
+
+def test_multihead_attention_with_and_without_weights(rng: Any) -> None:
+    layer = nn.MultiheadAttention(8, 2, batch_first=True)
+    x, padding = normal(rng, 3, 5, 8), torch.arange(5).expand(3, 5) > 3
+    for options in ({}, {"key_padding_mask": padding}, {"attn_mask": normal(rng, 6, 5, 5)}):
+        want = layer(x, x, x, **options)[0]
+        got, weights = layer(x, x, x, need_weights=False, **options)
+        assert weights is None
+        close(got, want)
+        with torch.no_grad():
+            close(layer(x, x, x, need_weights=False, **options)[0], want)
