@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -419,6 +420,14 @@ def test_function_with_wrong_number_of_gradients() -> None:
                                            r"number of gradients "
                        r"\(expected 1, got 2\)"):  # fmt: skip
         Wrong.apply(leaf(1)).sum().backward()
+
+
+def test_a_check_is_not_hidden_by_its_module_whichever_comes_first(monkeypatch: Any) -> None:
+    package = torch.autograd
+    monkeypatch.delitem(sys.modules, "tabgrad.autograd.gradcheck", raising=False)
+    for name in ("gradcheck", "gradgradcheck", "GradcheckError"):
+        monkeypatch.delitem(vars(package), name, raising=False)
+    assert callable(package.gradgradcheck) and callable(package.gradcheck)
 
 
 def test_gradcheck() -> None:

@@ -39,9 +39,11 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in _LATER:
-        found = getattr(import_module(f".{_LATER[name]}", __name__), name)
-        globals()[name] = found  # also over the submodule of the same name
-        return found
+        module = import_module(f".{_LATER[name]}", __name__)
+        for other, where in _LATER.items():  # all of it: one is called as the submodule is
+            if where == _LATER[name]:
+                globals()[other] = getattr(module, other)
+        return globals()[name]
     if name == "Variable":  # since 0.4 a tensor is one
         from ..tensor import Tensor
 
