@@ -41,11 +41,11 @@ FN F4 exp_below(F4 x) {  // e^x for x <= 0; 0 where that is no normal number
   return madd(r * scale, expm1_over_r(r), scale);
 }
 
-// Scores of keys a row does not see, and of those that fill the last vector, become -inf.
+// Scores of keys a row does not see, and of those that fill the last vectors, become -inf.
 static void hide(const Head *h, float *restrict s, int row, int key, int n) {
   int seen = h->causal ? most_f(0, least_f(n, row + 1 - key)) : n;
   const uint8_t *mask = h->mask + (row * h->mask_row + key) * (h->kind == 1 ? 4 : 1);
-  for (int j = seen; j < blocks_f(n, 4) * 4; j++) s[j] = -INFINITY;
+  for (int j = seen; j < blocks_f(n, 16) * 16; j++) s[j] = -INFINITY;
   if (h->kind == 1)
     for (int j = 0; j < seen; j++) s[j] += ((const float *)mask)[j];
   if (h->kind == 2)
@@ -55,10 +55,14 @@ static void hide(const Head *h, float *restrict s, int row, int key, int n) {
 // A row's `n` scores become weights; its sums so far are scaled to the largest score by now.
 static void weigh(const Head *h, float *s, int at, int n) {
   float before = room->most[at], most = before;
-  F4 *v = (F4 *)s, *sums = (F4 *)(room->sums + at * h->wide), top = K4(before), total = K4(0);
+  F4 *v = (F4 *)s, *sums = (F4 *)(room->sums + at * h->wide), total = K4(0);
+  F4 top[4] = {K4(before), K4(before), K4(before), K4(before)};  // four: a maximum takes 4 cycles
   int end = blocks_f(n, 4);
-  for (int j = 0; j < end; j++) top = (F4)wasm_f32x4_pmax((v128_t)top, (v128_t)v[j]);
-  for (int q = 0; q < 4; q++) most = top[q] > most ? top[q] : most;
+  for (int j = 0; j < end; j += 4)
+    UNROLL_FULLY for (int q = 0; q < 4; q++)
+      top[q] = (F4)wasm_f32x4_pmax((v128_t)top[q], (v128_t)v[j + q]);
+  for (int q = 1; q < 4; q++) top[0] = (F4)wasm_f32x4_pmax((v128_t)top[0], (v128_t)top[q]);
+  for (int q = 0; q < 4; q++) most = top[0][q] > most ? top[0][q] : most;
   F4 base = K4(most == -INFINITY ? 0 : most);
   for (int j = 0; j < end; j++) total += v[j] = exp_below(v[j] - base);
   F4 shrink = exp_below(K4(before) - base);
