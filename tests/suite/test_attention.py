@@ -12,6 +12,7 @@ from compare import flat
 from tabgrad import nn
 from tabgrad.nn import functional as F
 from tabgrad.nn.functional._attention import _composed
+from test_plan import counted
 
 SIZES = [(0, 3, 4, 4), (3, 0, 4, 4), (1, 1, 1, 1), (1, 65, 16, 16), (5, 7, 3, 9), (64, 64, 8, 8),
          (130, 70, 5, 6)]  # fmt: skip
@@ -117,13 +118,33 @@ def test_second_derivatives(rng: Any, device: str) -> None:
     assert torch.autograd.gradgradcheck(f, (q, k, v))
 
 
+def test_no_scores_are_stored(rng: Any, device: str) -> None:
+    """Neither scores nor copies: the kernel reads queries, keys and values where they lie."""
+    x, layer = normal(rng, 2, 40, 12), nn.Linear(12, 36)
+
+    def run() -> Any:
+        q, k, v = (y.unflatten(-1, (3, 4)).transpose(1, 2) for y in layer(x).chunk(3, -1))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    x.tolist(), layer.weight.tolist(), layer.bias.tolist()
+    with torch.no_grad():
+        y, compiled = run(), torch.compile(run)
+        done = counted(y.tolist)
+        assert device == "webgpu" or done["dispatches"] == 2
+        for _ in range(4):
+            close(compiled(), y)
+    close(run(), y)
+
+
 def test_multihead_attention_with_and_without_weights(rng: Any) -> None:
     layer = nn.MultiheadAttention(8, 2, batch_first=True)
     x, padding = normal(rng, 3, 5, 8), torch.arange(5).expand(3, 5) > 3
-    for options in ({}, {"key_padding_mask": padding}, {"attn_mask": normal(rng, 6, 5, 5)}):
+    causal = {"attn_mask": torch.ones(5, 5).triu(1) > 0, "is_causal": True}
+    for options in ({}, {"key_padding_mask": padding}, {"attn_mask": normal(rng, 6, 5, 5)}, causal):
         want = layer(x, x, x, **options)[0]
         got, weights = layer(x, x, x, need_weights=False, **options)
         assert weights is None
         close(got, want)
         with torch.no_grad():
             close(layer(x, x, x, need_weights=False, **options)[0], want)
+            close(layer(x, x.clone(), x, need_weights=False, **options)[0], want)

@@ -120,6 +120,7 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, Tensor | None]:
         if is_causal and attn_mask is None:
             raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+        one = query is key is value
         unbatched = query.ndim == 2
         if unbatched:
             query, key, value = (x.unsqueeze(0) for x in (query, key, value))
@@ -128,8 +129,11 @@ class MultiheadAttention(Module):
         elif not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         n, length = query.shape[:2]
-        q, k, v = self._projected(query, key, value)
-        mask = self._mask(q, n, attn_mask, key_padding_mask, k.shape[1] - key.shape[1])
+        q, k, v = self._projected(query, key, value, one)
+        extra = k.shape[1] - key.shape[1]
+        # the hint is the caller's word that the mask is the causal one
+        causal = is_causal and not need_weights and key_padding_mask is None and not extra
+        mask = None if causal else self._mask(q, n, attn_mask, key_padding_mask, extra)
         q, k, v = (self._split(x) for x in (q, k, v))  # (N, H, L or S, D)
         weights = None
         if need_weights:
@@ -139,7 +143,7 @@ class MultiheadAttention(Module):
             out = weights @ v
         else:
             dropout = self.dropout if self.training else 0.0
-            out = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+            out = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
         out = self.out_proj(out.transpose(1, 2).reshape(n, length, self.embed_dim))
         if weights is not None and average_attn_weights:
             weights = weights.mean(-3)
@@ -147,15 +151,20 @@ class MultiheadAttention(Module):
             return out.squeeze(0), None if weights is None else weights.squeeze(0)
         return out if self.batch_first else out.transpose(0, 1), weights
 
-    def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Queries, keys and values (N, L or S, E), with the keys and values that are added."""
-        if self.in_proj_weight is not None:
-            weights = self.in_proj_weight.chunk(3)
+    def _projected(self, query: Tensor, key: Tensor, value: Tensor, one: bool) -> list[Tensor]:
+        """Queries, keys and values (N, L or S, E), with the keys and values that are added.
+
+        one: all three come from the same tensor.
+        """
+        joined = self.in_proj_weight
+        if one and joined is not None:
+            q, k, v = F.linear(query, joined, self.in_proj_bias).chunk(3, -1)
         else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        triples = zip((query, key, value), weights, biases, strict=True)
-        q, k, v = (F.linear(x, w, b) for x, w, b in triples)
+            apart = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+            weights = apart if joined is None else joined.chunk(3)
+            biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+            triples = zip((query, key, value), weights, biases, strict=True)
+            q, k, v = (F.linear(x, w, b) for x, w, b in triples)
         if self.bias_k is not None and self.bias_v is not None:
             k, v = (_appended(x, b) for x, b in ((k, self.bias_k), (v, self.bias_v)))
         if self.add_zero_attn:
