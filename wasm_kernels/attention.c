@@ -49,7 +49,10 @@ static void hide(const Head *h, float *restrict s, int row, int key, int n) {
   if (h->kind == 1)
     for (int j = 0; j < seen; j++) s[j] += ((const float *)mask)[j];
   if (h->kind == 2)
-    for (int j = 0; j < seen; j++) s[j] = mask[j] ? s[j] : -INFINITY;
+    for (int j = 0; j < seen; j++) {  // clang makes vectors of it, and no branch
+      int32_t keep = -(mask[j] != 0), hidden = bits_of(-INFINITY);
+      s[j] = float_of((bits_of(s[j]) & keep) | (hidden & ~keep));
+    }
 }
 
 // A row's `n` scores become weights; its sums so far are scaled to the largest score by now.
