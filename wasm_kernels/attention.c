@@ -9,14 +9,15 @@
 // A head's keys and values are packed as b of a product is, as many as the room holds; panels of MR
 // queries meet them in blocks of KEYS: a product gives the scores, `weigh` makes them weights
 // relative to the largest score so far, a product adds the weighted values to the sums. A unit of
-// work is the ROWS queries whose sums are kept. Few queries pack nothing. Bound by multiply-adds;
-// the exponentials cost some 15 instructions for each 2 (D + E).
+// work is the ROWS queries whose sums are kept. MR queries or fewer pack nothing. Bound by
+// multiply-adds: D + E of them for four scores, beside which an exponential takes some 15
+// instructions.
 //
 // A row whose scores are all -inf gives zeros, as PyTorch's does.
 #include "gemm.h"
 #include "math.h"
 
-#define KEYS 256
+#define KEYS 256  // a panel's scores stay in the L1 cache
 #define MOST 512
 #define ROWS (15 * MR)
 
