@@ -34,14 +34,6 @@ typedef struct {
   float scale;
 } Head;
 
-FN F4 exp_below(F4 x) {  // e^x for x <= 0; 0 where that is no normal number
-  F4 magic = K4(12582912.0f), low = K4(-88.0f);
-  F4 y = (F4)wasm_f32x4_pmax((v128_t)x, (v128_t)low);  // nan stays
-  F4 shifted = madd(y, K4(1.44269504f), magic), r = madd(shifted - magic, K4(-0.693147181f), y);
-  F4 scale = (F4)(((I4)shifted << 23) + (I4)K4(1.0f));
-  return madd(r * scale, expm1_over_r(r), scale);
-}
-
 // Scores of keys a row does not see, and of those that fill the last vectors, become -inf.
 static void hide(const Head *h, float *restrict s, int row, int key, int n) {
   int seen = h->causal ? most_f(0, least_f(n, row + 1 - key)) : n;
@@ -68,8 +60,8 @@ static void weigh(const Head *h, float *s, int at, int n) {
   for (int q = 1; q < 4; q++) top[0] = (F4)wasm_f32x4_pmax((v128_t)top[0], (v128_t)top[q]);
   for (int q = 0; q < 4; q++) most = top[0][q] > most ? top[0][q] : most;
   F4 base = K4(most == -INFINITY ? 0 : most);
-  for (int j = 0; j < end; j++) total += v[j] = exp_below(v[j] - base);
-  F4 shrink = exp_below(K4(before) - base);
+  for (int j = 0; j < end; j++) total += v[j] = exp_below_4(v[j] - base);
+  F4 shrink = exp_below_4(K4(before) - base);
   room->most[at] = most;
   room->total[at] = room->total[at] * shrink[0] + (total[0] + total[1] + (total[2] + total[3]));
   if (shrink[0] != 1)

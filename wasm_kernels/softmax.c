@@ -7,18 +7,7 @@
 // exponentials: about 20 operations for four.
 #include "math.h"
 
-#define LOWEST (-87.0f)  // the exponential of less is 0
-
 FN F4 larger(F4 a, F4 b) { return (F4)wasm_f32x4_pmax((v128_t)a, (v128_t)b); }
-
-// e^x for x ≤ 0, to 2 ulp; nan stays.
-FN F4 exp_below(F4 x) {
-  F4 low = K4(LOWEST);
-  Parts4 e = exp_parts_4(larger(x, low));
-  F4 scale = (F4)((e.shifted << 23) + (I4)K4(1.0f));
-  F4 y = madd(e.r * scale, expm1_over_r(e.r), scale);
-  return (F4)wasm_v128_andnot((v128_t)y, (v128_t)(x < low));
-}
 
 // The last n < 4 of a row; the rest as if it were -inf.
 FN F4 rest(const float *x, int n) {
@@ -44,12 +33,12 @@ static float exponentials(float *out, const float *x, int n, F4 most) {
   F4 s[2] = {K4(0), K4(0)};
   for (; n >= 8; n -= 8, x += 8, out += 8)
     for (int k = 0; k < 2; k++) {
-      F4 y = exp_below(*(const F4 *)(x + 4 * k) - most);
+      F4 y = exp_below_4(*(const F4 *)(x + 4 * k) - most);
       *(F4 *)(out + 4 * k) = y;
       s[k] += y;
     }
   for (F4 y; n > 0; n -= 4, x += 4, out += 4) {
-    y = exp_below((n < 4 ? rest(x, n) : *(const F4 *)x) - most);
+    y = exp_below_4((n < 4 ? rest(x, n) : *(const F4 *)x) - most);
     s[0] += y;
     for (int i = 0; i < 4 && i < n; i++) out[i] = y[i];
   }
