@@ -81,25 +81,19 @@ class Recorder:
         slots = dict(enumerate(leaves))
         for k in range(what.n_leaf, len(what.slots)):
             slots[k] = np.zeros(what.slots[k].nelems, numpy_backend._STORED[what.slots[k].dtype])
-        scalars = b"".join(_cell(n) for n in numbers)
+        scalars = b"".join(struct.pack("<f" if t == "f" else "<i", n) for t, n in numbers)
         scalars += bytes(-len(scalars) % 16)
         for step in what.steps:
             operands = [slots[k] for k in step.operands]
             before = [a.copy() for a in operands]
             if isinstance(step, Fused):
-                numpy_backend._fused(step, operands, [n.arg for n in numbers])
+                numpy_backend._fused(step, operands, [n for _, n in numbers])
             else:
                 numpy_backend._STRUCTURED[step.op](step, *operands)
             self.checks.append(
                 Check(self.gpu, step, before, [a.copy() for a in operands], scalars, self.software)
             )
         return [slots[what.n_leaf + k] for k in range(what.n_out)]
-
-
-def _cell(number: Any) -> bytes:
-    if number.dtype.compute == "f":
-        return struct.pack("<f", number.arg)
-    return struct.pack("<i", int(number.arg))
 
 
 # --- programs -----------------------------------------------------------------------------------
@@ -242,9 +236,14 @@ def run_program(
     monkeypatch.setattr(device, "plans", {})
     monkeypatch.setattr(
         device,
+        "compile",
+        lambda what, n_scalar, numbers: (what, [n.dtype.compute for n in numbers]),
+    )
+    monkeypatch.setattr(
+        device,
         "run",
         lambda compiled, leaves, numbers: recorder.plan(
-            compiled.schedule, [b.handle for b in leaves], numbers
+            compiled[0], [b.handle for b in leaves], list(zip(compiled[1], numbers, strict=True))
         ),
     )
     tg.manual_seed(1)
