@@ -59,6 +59,14 @@ static inline void NAME(turn)(v128_t *v) {
 #define INLINED static inline __attribute__((always_inline))
 #define UNROLL_FULLY _Pragma("clang loop unroll(full)")
 
+// The sum of the lanes.
+INLINED REAL NAME(across)(v128_t v) {
+  REAL lane[WIDTH], sum = 0;
+  STOREV(lane, v);
+  for (int i = 0; i < WIDTH; i++) sum += lane[i];
+  return sum;
+}
+
 // Each thread's room: a packed block of b or a padded piece of an image (most of an L2 cache), rows
 // of a that had to be gathered, and where the rows of b lie.
 #define ROOM (616 * 1024)

@@ -37,13 +37,6 @@ static void NAME(row_by_rows)(const NAME(Gemm) *g) {
   }
 }
 
-static REAL NAME(across)(v128_t v) {
-  REAL lane[WIDTH], sum = 0;
-  STOREV(lane, v);
-  for (int i = 0; i < WIDTH; i++) sum += lane[i];
-  return sum;
-}
-
 // c(i.., j..) for `rows` rows of a and `across` columns of b: dot products along the contiguous
 // depth of both. Nothing is packed; multiply-adds bound it from three rows on.
 INLINED void NAME(dots)(const NAME(Gemm) *g, int i, int j, int rows, int across) {

@@ -13,8 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from machine import ROOT, Machine
+from tabgrad.backends import numpy as numpy_backend
 from tabgrad.backends.wasm import lower
-from tabgrad.dtypes import COMPUTE, DTYPES, bfloat16, bool_, float16, float32
+from tabgrad.dtypes import COMPUTE, DTYPES, bfloat16, bool_, float16, float32, int32
 from tabgrad.ir import Epilogue, Fused, Instr, Structured
 
 STORED = {d: np.uint16 if d is bfloat16 else np.dtype(d.numpy_name) for d in DTYPES}
@@ -729,6 +730,46 @@ class Shares:
         before, self.machine.parts = self.machine.parts, self.parts
         self.machine.run(*given)
         self.machine.parts = before
+
+
+@pytest.mark.parametrize("m, n, k, group", [(1, 1, 32, 32), (1, 37, 256, 256), (2, 9, 96, 32),
+    (3, 5, 64, 64), (4, 50, 128, 32), (9, 33, 320, 64)])  # fmt: skip
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "int8", "int4"])
+def test_linear(machine, rng, kind, m, n, k, group):
+    dtype, bits = {"float16": (float16, 16), "bfloat16": (bfloat16, 16), "int8": (int32, 8),
+                   "int4": (int32, 4)}[kind]  # fmt: skip
+    x, out, scale = samples(float32, (m, k), rng), np.full((m, n), 9, "f4"), []
+    if bits == 16:
+        w, group = samples(dtype, (n, k), rng), k
+        w.view(np.uint16)[0, 1] = 3  # a subnormal of either
+    else:
+        w = rng.integers(-(2**31), 2**31, (n, k * bits // 32), dtype=np.int32)
+        scale = [rng.random((n, k // group), np.float32)]
+    dtypes = (float32, dtype, *[float32] * len(scale), float32)
+    arrays = [x, w, *scale, out]
+    step = Structured("linear", (m, n, k, bits, group), tuple(range(len(arrays))), dtypes,
+                      tuple(a.size for a in arrays))  # fmt: skip
+
+    def run(machine):
+        machine.run(lower(step, None)[0], arrays)
+        return out.copy()
+
+    got, expect = run(machine), out.reshape(-1)
+    numpy_backend._linear(step, x, w, *scale, expect)
+    size = np.abs(expect).max()
+    np.testing.assert_allclose(got, expect.reshape(m, n), rtol=1e-5, atol=2e-6 * size)
+    np.testing.assert_array_equal(run(Shares(machine, 5)), got)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_linear_of_weights_that_are_no_numbers(machine, rng, value):
+    x, w, out = np.ones((3, 64), "f4"), samples(float16, (5, 64), rng), np.zeros((3, 5), "f4")
+    w[2, 63] = value
+    step = Structured("linear", (3, 5, 64, 16, 64), (0, 1, 2), (float32, float16, float32),
+                      (192, 320, 15))  # fmt: skip
+    machine.run(lower(step, None)[0], [x, w, out])
+    np.testing.assert_array_equal(out[:, 2], np.full(3, value, "f4"))
+    np.testing.assert_allclose(out[:, 3], np.full(3, w[3].astype("f8").sum()), atol=1e-5)
 
 
 @pytest.mark.parametrize("strides", [(30, 3), (3, 12)])

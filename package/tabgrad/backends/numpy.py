@@ -219,6 +219,18 @@ def _matmul(step: Structured, a: Any, b: Any, out: Any) -> None:
     out[...] = np.matmul(x, y).reshape(-1)
 
 
+def _linear(step: Structured, x: Any, w: Any, *more: Any) -> None:
+    m, n, k, bits, group = step.arg
+    *scale, out = more
+    if bits == 16:
+        weight = _load(w, step.dtypes[1]).reshape(n, k)
+    else:  # of 16 bytes of int4 the lower halves come first
+        b = w.view(np.int8).reshape(n, -1, 16)
+        q = b if bits == 8 else np.stack([b << 4 >> 4, b >> 4], 2)
+        weight = q.reshape(n, k) * scale[0].reshape(n, -1).repeat(group, 1)
+    out[...] = (x.reshape(m, k) @ weight.T).reshape(-1)
+
+
 def _attention(step: Structured, q: Any, k: Any, v: Any, *rest: Any) -> None:
     *mask, out = rest
     batch, (t, s, d, e), scale, causal, *views = step.arg
@@ -315,7 +327,7 @@ def _scatter(step: Structured, out: Any, index: Any, value: Any) -> None:
 
 
 _STRUCTURED: dict[str, Any] = {
-    "copy": _copy, "matmul": _matmul, "conv2d": _conv2d, "conv2d_input": _conv2d_input,
-    "conv2d_weight": _conv2d_weight, "scan": _scan, "sort": _sort, "scatter": _scatter,
-    "attention": _attention,
+    "copy": _copy, "matmul": _matmul, "linear": _linear, "conv2d": _conv2d,
+    "conv2d_input": _conv2d_input, "conv2d_weight": _conv2d_weight, "scan": _scan, "sort": _sort,
+    "scatter": _scatter, "attention": _attention,
 }  # fmt: skip

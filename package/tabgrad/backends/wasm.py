@@ -11,7 +11,7 @@ from math import inf, prod
 from struct import pack, unpack
 from typing import Any
 
-from ..dtypes import bool_
+from ..dtypes import bfloat16, bool_
 from ..ir import Fused, Launch, Structured
 from ..schedule import Caps
 from .wasm_fused import fused
@@ -76,6 +76,14 @@ def _matmul(step: Structured) -> list[Launch]:
     return _product(step, (first, second), words, flops, bias)
 
 
+def _linear(step: Structured) -> list[Launch]:
+    m, n, k, bits, group = step.arg
+    *inputs, out = step.operands
+    kind = 3 - bits // 8 if bits < 16 else int(step.dtypes[1] is bfloat16)
+    shares = max(1, min(64, n // 4, (2 * m + ELEMENT // 2) * n * k // SHARE))
+    return _launch("linear", (*inputs[:2], out, *inputs[2:]), (m, n, k, kind, group), shares)
+
+
 def _conv(step: Structured) -> list[Launch]:
     n, c, _, _, o, kh, kw, oh, ow, *_, groups = step.arg
     flops = 2 * n * o * oh * ow * (c // groups) * kh * kw
@@ -127,6 +135,7 @@ def _copy(step: Structured) -> list[Launch]:
 
 _STRUCTURED: dict[str, Callable[[Structured], list[Launch]]] = {
     "matmul": _matmul,
+    "linear": _linear,
     "conv2d": _conv,
     "conv2d_input": _conv,
     "conv2d_weight": _conv,

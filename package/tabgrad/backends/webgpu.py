@@ -84,6 +84,40 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
     return [_tiled(step, text, values)]
 
 
+def _linear(step: Structured, limits: Limits) -> list[Launch]:
+    m, n, k, bits, group = step.arg
+    at = (0, 1, len(step.operands) - 1, 2)[: len(step.operands)]  # scales last
+    step = step._replace(
+        operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at),
+        dtypes=tuple(step.dtypes[i] for i in at),
+    )  # fmt: skip
+    text = source("linear")
+    if bits == 16:
+        plain = "fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; }\n"
+        text = replace_section(text, "scale", plain)
+    if bits != 8:
+        body = _DECODE[step.dtypes[1].name]
+        head = "fn decode(v: vec4<u32>, q: u32) -> vec4<f32> {\n"
+        text = prelude(body) + replace_section(text, "decode", f"{head}{body}\n}}\n")
+    each, rows = 128 // bits, min(m, 4)
+    down = _tiles(m, rows)
+    text = repeat(text, {"i": rows, "q": each // 4})
+    values = {"M": m, "N": n, "K": k, "GROUP": group, "ROWS": rows, "DOWN": down, "EACH": each}
+    return [_launch(step, substitute(text, values), *grid(n * down))]
+
+
+_DECODE = {
+    "int32": """  let left = vec4<u32>(28u, 20u, 12u, 4u) - q / 4u * 4u;
+  return vec4<f32>(vec4<i32>(vec4<u32>(v[q % 4u]) << left) >> vec4<u32>(28u));""",
+    "float16": """  let a = v[2u * q];
+  let b = v[2u * q + 1u];
+  return vec4<f32>(half_to_f(a), half_to_f(a >> 16u), half_to_f(b), half_to_f(b >> 16u));""",
+    "bfloat16": """  let two = vec2<u32>(v[2u * q], v[2u * q + 1u]);
+  let all = vec4<u32>(two << vec2<u32>(16u), two & vec2<u32>(0xffff0000u));
+  return bitcast<vec4<f32>>(all.xzyw);""",
+}
+
+
 def _matvec(step: Structured, text: str, values: dict[str, int], rows: int) -> Launch:
     along_k = values["B_ROW"] < values["B_COL"]
     size = {"ROWS": rows, "COLS": 4 if along_k else 1, "NL": 1 if along_k else 32,
@@ -314,6 +348,6 @@ def _copy(step: Structured, limits: Limits) -> list[Launch]:
 
 
 _STRUCTURED: dict[str, Callable[[Structured, Limits], list[Launch]]] = {
-    "matmul": _matmul, "conv2d": _conv, "conv2d_input": _conv, "conv2d_weight": _conv,
-    "scan": _scan, "sort": _sort, "scatter": _scatter, "copy": _copy,
+    "matmul": _matmul, "linear": _linear, "conv2d": _conv, "conv2d_input": _conv,
+    "conv2d_weight": _conv, "scan": _scan, "sort": _sort, "scatter": _scatter, "copy": _copy,
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from .. import autograd
 from ..dtypes import DType, float32, int32
 from ..graph import Node, cast, const, elementwise, iota, view
+from ..ir import FEW_ROWS
 from ..shape import Shape, contiguous_strides, numel, overlaps_itself
 from ..tensor import Tensor
 from .row import Row
@@ -288,6 +289,45 @@ MATMUL: Row = Row("mm", "a b", _matmul_node, {
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Batched matrix product of floating tensors of one dtype, at least 2-d."""
     return apply(MATMUL, a, b)
+
+
+def _linear_node(x: Node, w: Node, scale: Node, bits: int, group: int) -> Node:
+    m, k, n = *x.shape, w.shape[0]
+    return Node("linear", (x, w, scale), (m, n), float32, (m, n, k, bits, group))
+
+
+LINEAR = Row("linear", "x w scale", _linear_node, {
+    "x": lambda g, w, scale, bits, group: matmul(g, unpacked(w, scale, bits, group)),
+})  # fmt: skip
+
+
+def linear(x: Tensor, w: Tensor, scale: Tensor, bits: int, group: int) -> Tensor:
+    """x · Wᵀ of float32 (M, K) and a weight (N, K) of 4 or 8 bits in words of int32, with a
+    ``scale`` (N, K / group); K and the group are multiples of 32."""
+    if w._shape[0] and 0 < x._shape[0] <= FEW_ROWS:
+        return apply(LINEAR, x, w, scale, bits=bits, group=group)
+    return matmul(x, unpacked(w, scale, bits, group).mT)
+
+
+def unpacked(w: Tensor, scale: Tensor, bits: int, group: int) -> Tensor:
+    """Packed weights as float32 (N, K). Of four words of int4 the lower halves come first."""
+    n, words = w._shape
+    halves, k = 8 // bits, words * 32 // bits
+    left = iota((halves, 1, 4), (-4, 0, -8), 20 + 4 * halves, int32)  # to the top, then down
+    q = w.reshape(n, words // 4, 1, 4, 1) << Tensor._wrap(left, w.storage.device)
+    y = (q >> 32 - bits).reshape(n, k // group, group).to(float32) * scale.unsqueeze(-1)
+    return y.reshape(n, k)
+
+
+def packed(q: Tensor, bits: int) -> Tensor:
+    """Integers (N, K) of that many bits as the words that ``unpacked`` takes apart."""
+    n, k = q._shape
+    halves = 8 // bits
+    q = q.to(int32).reshape(n, k // 16 // halves, halves, 4, 4) & (1 << bits) - 1
+    w = q[:, :, 0, :, 0]
+    for at in range(1, 4 * halves):
+        w = w | q[:, :, at % halves, :, at // halves] << at * bits
+    return w.reshape(n, k * bits // 32)
 
 
 def _attention_node(q: Node, k: Node, v: Node, *mask: Node, scale: float, causal: bool) -> Node:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..dtypes import float32, int32
 from ..graph import Node, const, view
+from ..ir import FEW_ROWS
 from ..shape import (
     Shape,
     broadcast_strides,
@@ -207,8 +208,24 @@ class Rewriter:
         self.keep += [seen, first]
         return self._split(Node("reduce", (first,), node.shape, node.dtype, (kind, 1)))
 
+    def _linear(self, node: Node, x: Node, w: Node) -> Node | None:
+        """x wᵀ for a few rows and a weight in memory of 16 bits, which is read as it is."""
+        w = peel(w.srcs[0] if w.op == "cast" and w.dtype is float32 else w)
+        if w.op != "view" or w.dtype not in PACKED or len(x.shape) + len(w.shape) != 4:
+            return None
+        (m, k), n, weight = x.shape, w.shape[1], w.srcs[0]
+        whole = weight.op == "buffer" and numel(weight.shape) == n * k
+        if m > FEW_ROWS or k % 32 or w.arg != ((1, k), 0) or not whole:
+            return None
+        x = x if x.dtype is float32 else Node("cast", (x,), x.shape, float32)
+        out = Node("linear", (x, weight), node.shape, float32, (m, n, k, 16, k))
+        self.keep += [x, out]
+        return out if node.dtype is float32 else Node("cast", (out,), node.shape, node.dtype)
+
     def _structured(self, node: Node, srcs: tuple[Node, ...]) -> Node:
         """Structured kernels compute in 4- or 8-byte types: narrower ones are cast around them."""
+        if node.op == "matmul" and (linear := self._linear(node, *srcs)) is not None:
+            return linear
         if node.op == "sort" or (node.op == "matmul" and node.dtype is float32):
             return _rebuilt(node, srcs)
         if node.op == "store":

@@ -1,0 +1,61 @@
+// out = x wᵀ for a few rows of x; weights of 16, 8 or 4 bits become floats in registers. Reading w
+// bounds it.
+//
+// Bindings: x (ROWS, K), w (N, K) in words, out (ROWS, N), and for integers scale (N, K / GROUP).
+// K and GROUP are multiples of 32. Of four words of int4 the lower halves come first.
+// Tiling: 64 invocations of a workgroup share the words of a row of w, 16 bytes each at a time; a
+// tree adds the shares up. Lines with names in _i, _q are repeated for each of ROWS, and for every
+// four weights of those 16 bytes.
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+// [scale
+@group(0) @binding(3) var<storage, read> scale: array<f32>;
+fn scaled(v: f32, n: u32, k: u32) -> f32 { return v * scale[n * (K / GROUP) + k / GROUP]; }
+// scale]
+
+const M: u32 = 1u;
+const N: u32 = 1u;
+const K: u32 = 32u;
+const GROUP: u32 = 32u;
+const ROWS: u32 = 1u;
+const DOWN: u32 = 1u; // blocks of ROWS
+const EACH: u32 = 16u; // weights of 16 bytes
+const _i = 0u; const _q = 0u; // as it stands
+
+// Weights 4 q to 4 q + 3 of those 16 bytes.
+// [decode
+fn decode(v: vec4<u32>, q: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>(vec4<u32>(v[q]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+}
+// decode]
+
+var<workgroup> sums: array<f32, ROWS * 64>;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) wid: vec3<u32>,
+  @builtin(local_invocation_index) lid: u32,
+) {
+  let t = wid.x + wid.y * 32768u;
+  let n = t / DOWN;
+  if (n >= N) { return; }
+  let m = t % DOWN * ROWS;
+  let m_i = min(m + _i, M - 1u); // behind the last row it is repeated
+  var s_i = 0.0;
+  for (var k = lid * EACH; k < K; k += 64u * EACH) {
+    let v = w[(n * K + k) / EACH];
+    let b_q = decode(v, _q);
+    var p_i = 0.0;
+    p_i += dot(x[(m_i * K + k) / 4u + _q], b_q);
+    s_i += scaled(p_i, n, k);
+  }
+  sums[_i * 64u + lid] = s_i;
+  for (var far = 32u; far > 0u; far /= 2u) {
+    workgroupBarrier();
+    if (lid < far) { sums[_i * 64u + lid] += sums[_i * 64u + lid + far]; }
+  }
+  if (lid > 0u) { return; }
+  if (m + _i < M) { out[(m + _i) * N + n] = sums[_i * 64u]; }
+}

@@ -1,0 +1,137 @@
+// linear: out = x wᵀ for few rows of x; weights of 16, 8 or 4 bits become floats in registers.
+//
+// buffers: x (m, k), w (n, k), out (m, n), and for integers scale (n, k / group).
+// words: m, n, k, kind, group; k and group are multiples of 32. Of 16 bytes of int4 the lower halves
+// come first. Shares are of rows of w. Reading w bounds one row of x, decoding it a few.
+#include "gemm.h"
+#include "math.h"
+
+enum { HALF, BFLOAT, BYTE, NIBBLE };
+#define UNIT 32  // weights decoded in a turn
+#define ROWS 4   // rows of x that share what was decoded
+
+// Four of the weights at w, from number 4 q on; an int4 is 16 times too large, a half 2^112 times
+// too small (what is no number then is one).
+INLINED v128_t decoded(int kind, const uint8_t *w, int q, v128_t mask) {
+  if (kind == BFLOAT) return wasm_i32x4_shl(wasm_u32x4_load16x4(w + 8 * q), 16);
+  if (kind == HALF)
+    return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(w + 8 * q), 13), mask);
+  v128_t two;  // times four weights of 16 bits
+  if (kind == BYTE) two = wasm_i16x8_load8x8(w + q / 2 * 8);
+  else {
+    v128_t all = LOADV(w);
+    all = wasm_v128_and(q < 4 ? wasm_i16x8_shl(all, 4) : all, mask);
+    two = q & 2 ? wasm_i16x8_extend_high_i8x16(all) : wasm_i16x8_extend_low_i8x16(all);
+  }
+  v128_t four = q & 1 ? wasm_i32x4_extend_high_i16x8(two) : wasm_i32x4_extend_low_i16x8(two);
+  return wasm_f32x4_convert_i32x4(four);
+}
+
+typedef struct {
+  const float *x, *scale;
+  const uint8_t *w;
+  float *out;
+  int n, k, group, across, w_row, scale_row;
+} Lines;  // two rows of w, or twice the last
+
+// The products of two rows of w with `rows` rows of x, of which `count` are there. A single row of x
+// has four sums, where others have one: each waits for its last addition.
+INLINED void dots(const Lines *l, int kind, int rows, int count) {
+  const float *x[ROWS];
+  const uint8_t *w[2];
+  v128_t total[ROWS][2], s[ROWS][2];
+  v128_t unit = wasm_f32x4_splat(kind == HALF ? 0x1p112f : 0x1p-4f);
+  v128_t mask = wasm_i32x4_splat((int)(kind == HALF ? 0x8fffe000 : 0xf0f0f0f0));
+  __asm__ volatile("" : "+r"(unit), "+r"(mask));  // V8 would build constants at each use
+  UNROLL_FULLY for (int c = 0; c < 2; c++) w[c] = l->w + c * l->w_row;
+  UNROLL_FULLY for (int r = 0; r < rows; r++) {
+    x[r] = l->x + (r < count ? r : 0) * l->k;
+    UNROLL_FULLY for (int c = 0; c < 2; c++) total[r][c] = ZEROV;
+  }
+  for (int g = 0, groups = l->k / l->group; g < groups; g++) {
+    UNROLL_FULLY for (int r = 0; r < ROWS; r++)
+      UNROLL_FULLY for (int c = 0; c < 2; c++) s[r][c] = ZEROV;
+    for (int i = 0; i < l->group; i += UNIT) {
+      UNROLL_FULLY for (int q = 0; q < UNIT / 4; q++) {
+        v128_t v[2];
+        UNROLL_FULLY for (int c = 0; c < 2; c++) {
+          v[c] = decoded(kind, w[c], q, mask);
+          if (kind == HALF) v[c] = wasm_f32x4_mul(v[c], unit);
+        }
+        UNROLL_FULLY for (int r = 0; r < rows; r++) {
+          v128_t y = LOADV(x[r] + 4 * q), *to = s[rows > 1 ? r : q % 4];
+          UNROLL_FULLY for (int c = 0; c < 2; c++) {
+            to[c] = MADD(y, v[c], to[c]);
+            if (rows > 1) __asm__ volatile("" : "+r"(to[c]));  // in order, or what waits is spilled
+          }
+        }
+      }
+      UNROLL_FULLY for (int r = 0; r < rows; r++) x[r] += UNIT;
+      UNROLL_FULLY for (int c = 0; c < 2; c++)
+        w[c] += kind < BYTE ? 2 * UNIT : kind == BYTE ? UNIT : UNIT / 2;
+    }
+    UNROLL_FULLY for (int c = 0; c < 2; c++) {
+      if (rows == 1) s[0][c] = ADDV(ADDV(s[0][c], s[1][c]), ADDV(s[2][c], s[3][c]));
+      v128_t by = kind < BYTE ? ZEROV : SPLAT(l->scale + c * l->scale_row + g);
+      if (kind == NIBBLE) by = wasm_f32x4_mul(by, unit);
+      UNROLL_FULLY for (int r = 0; r < rows; r++)
+        total[r][c] = kind < BYTE ? s[r][c] : MADD(s[r][c], by, total[r][c]);
+    }
+  }
+  UNROLL_FULLY for (int r = 0; r < rows; r++)
+    UNROLL_FULLY for (int c = 0; c < 2; c++)
+      if (r < count && c < l->across) l->out[r * l->n + c] = NAME(across)(total[r][c]);
+}
+
+#define KIND(kind) \
+  case kind: count > 1 ? dots(l, kind, ROWS, count) : dots(l, kind, 1, count); break
+
+static void lines(const Lines *l, int kind, int count) {
+  switch (kind) {
+    KIND(HALF);
+    KIND(BFLOAT);
+    KIND(BYTE);
+    KIND(NIBBLE);
+  }
+}
+
+// Is a weight infinite or not a number?
+static int unusual(const uint8_t *w, int k) {
+  v128_t above = wasm_i16x8_splat(0), below = above;
+  for (int i = 0; i < k; i += 8) {
+    v128_t h = LOADV(w + 2 * i);
+    above = wasm_i16x8_max(above, h), below = wasm_u16x8_max(below, h);
+  }
+  above = wasm_i16x8_ge(above, wasm_i16x8_splat(0x7c00));
+  below = wasm_u16x8_ge(below, wasm_u16x8_splat(0xfc00));
+  return wasm_v128_any_true(wasm_v128_or(above, below));
+}
+
+static void slow_half(const Lines *l, int count) {
+  for (int r = 0; r < count; r++) {
+    float sum = 0;
+    for (int i = 0; i < l->k; i++)
+      sum += l->x[r * l->k + i] * float_of_half(((const uint16_t *)l->w)[i]);
+    l->out[r * l->n] = sum;
+  }
+}
+
+KERNEL(linear) {
+  int m = words[0], n = words[1], k = words[2], kind = words[3], group = words[4];
+  int bytes = kind < BYTE ? 2 * k : kind == BYTE ? k : k / 2, groups = k / group;
+  int end = share_f(n, 4, part + 1, parts);
+  for (int j = share_f(n, 4, part, parts), across; j < end; j += across) {
+    const uint8_t *w = buffers[1] + (int64_t)j * bytes;
+    const float *scale = kind < BYTE ? 0 : (const float *)buffers[3] + j * groups;
+    int slow = kind == HALF && unusual(w, k), two = end - j > 1 && !slow;
+    if (two && kind == HALF) two = !unusual(w + bytes, k);
+    across = 1 + two;
+    for (int i = 0; i < m; i += ROWS) {
+      const float *x = (const float *)buffers[0] + i * k;
+      float *out = (float *)buffers[2] + i * n + j;
+      Lines l = {x, scale, w, out, n, k, group, across, two * bytes, two * groups};
+      if (slow) slow_half(&l, least_f(ROWS, m - i));
+      else lines(&l, kind, least_f(ROWS, m - i));
+    }
+  }
+}
