@@ -66,7 +66,7 @@ strided, contiguous_format, preserve_format, channels_last = (
 )  # fmt: skip
 
 _LAZY = ("nn", "optim", "utils", "data", "io", "profiler", "testing", "linalg", "special", "amp",
-         "compiler")  # fmt: skip
+         "compiler", "quantization")  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -171,6 +171,26 @@ def products() -> Any:
     ]  # fmt: skip
 
 
+def packed_weights() -> Any:
+    out = []
+    for (m, n, k), config in [
+        ((1, 1, 32), tg.quantization.int8_weight_only()),
+        ((3, 37, 70), tg.quantization.int8_weight_only()),
+        ((9, 5, 4160), tg.quantization.int8_weight_only(32)),
+        ((1, 6, 2080), tg.quantization.int4_weight_only(32)),
+        ((5, 70, 256), tg.quantization.int4_weight_only()),
+    ]:
+        layer = tg.nn.Linear(k, n)
+        tg.quantization.quantize_(layer, config)
+        out += [layer(tg.randn(m, k)), layer.dequantize()]
+    for m, n, k in [(1, 37, 64), (4, 5, 1056), (7, 3, 32)]:
+        for dtype in _HALF:
+            w = (tg.randn(n, k) * tg.tensor([1, 1e-6]).repeat(k // 2)).to(dtype)
+            w.tolist()
+            out += [tg.randn(m, k) @ w.float().t(), tg.randn(m, k).to(dtype) @ w.t()]
+    return out
+
+
 def convolutions() -> Any:
     out = []
     for shape, weight, kw in [
@@ -204,8 +224,8 @@ def columns() -> Any:
     ]  # fmt: skip
 
 
-PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, convolutions,
-            columns]  # fmt: skip
+PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, packed_weights,
+            convolutions, columns]  # fmt: skip
 
 
 @SOFTWARE
