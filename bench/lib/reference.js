@@ -15,6 +15,16 @@ export function matmul(A, B, M, K, N, bias = null) {
   }
   return C;
 }
+/** Integers of that many bits times a scale per group; weights of 16 bits are left alone. */
+function roundedWeights(a, bits, group) {
+  const most = 2 ** (bits - 1) - 1;
+  for (let g = 0; bits < 16 && g < a.length; g += group) {
+    const part = a.subarray(g, g + group),
+      scale = Math.fround(part.reduce((m, v) => Math.max(m, Math.abs(v)), 0) / most);
+    part.forEach((v, i) => (part[i] = Math.round(Math.fround(v / scale)) * scale));
+  }
+  return a;
+}
 const matmulTA = (A, B, M, K, N) => {
   const C = new F(K * N);
   for (let i = 0; i < M; i++)
@@ -302,6 +312,8 @@ export function reference(w) {
       return F.from(I.x, (x, i) => x + w.n * I.y[i]);
     case "matvec":
       return matmul(f64(I.a), f64(I.x), 4096, 4096, 1);
+    case "matvecpacked":
+      return matmul(roundedWeights(f64(I.a), w.bits, w.group_size), f64(I.x), 4096, 4096, 1);
     case "bmm": {
       const [B, M, K] = w.inputs.a.shape,
         N = w.inputs.b.shape[2],

@@ -442,6 +442,25 @@ W({
   out: [4096],
   bytes: 4 * 4096 * 4096,
 });
+// the same with weights of fewer bits, and a scale per row, or per `group` of a row
+for (const [name, bits, group] of [
+  ["f16", 16, 0],
+  ["int8", 8, 4096],
+  ["int4", 4, 128],
+])
+  W({
+    id: `matvec-${name}`,
+    group: "products",
+    kind: "op",
+    op: "matvecpacked",
+    bits,
+    group_size: group,
+    desc: `${name} weights [4096,4096], f32 [4096]`,
+    inputs: { a: { shape: [4096, 4096] }, x: { shape: [4096] } },
+    out: [4096],
+    bytes: (bits / 8) * 4096 * 4096,
+    tol: 4e-3, // a few weights lie in the middle between two steps and may be rounded either way
+  });
 W({
   id: "bmm",
   group: "products",

@@ -3,7 +3,7 @@
 from array import array
 
 import tabgrad as torch
-from tabgrad import nn
+from tabgrad import nn, quantization
 from tabgrad.nn import functional as F
 
 use_compile = False
@@ -177,6 +177,19 @@ def matvec(spec, x, params):
     return lambda: x["a"] @ x["x"]
 
 
+def matvecpacked(spec, x, params):
+    rows, columns = x["a"].shape
+    layer = nn.Linear(columns, rows, bias=False)
+    layer.load_state_dict({"weight": x["a"]})
+    if spec["bits"] == 16:
+        weight = layer.half().weight.detach()
+        return lambda: x["x"] @ weight.t().float()
+    config = quantization.int8_weight_only if spec["bits"] == 8 else quantization.int4_weight_only
+    quantization.quantize_(layer, config(spec["group_size"]))
+    x = x["x"].detach()
+    return lambda: layer(x)
+
+
 def bmm(spec, x, params):
     return lambda: torch.bmm(x["a"], x["b"])
 
@@ -308,8 +321,8 @@ def adam(spec, x, params):
 
 TRAINING = {"mlptrain": mlptrain, "cnntrain": cnntrain, "bntrain": bntrain, "adam": adam}
 INFERENCE = [
-    matmul, conv2d, softmax, layernorm, ewchain, sum, reduce, transpose, matvec, bmm, lstm,
-    attention, embedding, gather, scatter, topk, net, gpt, gptdecode, dispatch,
+    matmul, conv2d, softmax, layernorm, ewchain, sum, reduce, transpose, matvec, matvecpacked, bmm,
+    lstm, attention, embedding, gather, scatter, topk, net, gpt, gptdecode, dispatch,
 ]  # fmt: skip
 BY_NAME = {f.__name__: f for f in INFERENCE}
 
