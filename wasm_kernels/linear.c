@@ -83,8 +83,12 @@ INLINED void dots(const Lines *l, int kind, int rows, int count) {
       if (r < count && c < l->across) l->out[r * l->n + c] = NAME(across)(total[r][c]);
 }
 
-#define KIND(kind) \
-  case kind: count > 1 ? dots(l, kind, ROWS, count) : dots(l, kind, 1, count); break
+#define KIND(kind)                           \
+  case kind:                                 \
+    if (count > 2) dots(l, kind, 4, count);  \
+    else if (count > 1) dots(l, kind, 2, 2); \
+    else dots(l, kind, 1, 1);                \
+    break
 
 static void lines(const Lines *l, int kind, int count) {
   switch (kind) {
