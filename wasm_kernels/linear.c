@@ -60,10 +60,7 @@ INLINED void dots(const Lines *l, int kind, int rows, int count) {
         }
         UNROLL_FULLY for (int r = 0; r < rows; r++) {
           v128_t y = LOADV(x[r] + 4 * q), *to = s[rows > 1 ? r : q % 4];
-          UNROLL_FULLY for (int c = 0; c < 2; c++) {
-            to[c] = MADD(y, v[c], to[c]);
-            if (rows > 1) __asm__ volatile("" : "+r"(to[c]));  // in order, or what waits is spilled
-          }
+          UNROLL_FULLY for (int c = 0; c < 2; c++) to[c] = MADD(y, v[c], to[c]);
         }
       }
       UNROLL_FULLY for (int r = 0; r < rows; r++) x[r] += UNIT;

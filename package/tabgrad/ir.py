@@ -75,5 +75,5 @@ class Launch(NamedTuple):
     flags: int
 
 
-FEW_ROWS = 16  # up to which the step ``linear`` beats a product with the decoded weight
+FEW_ROWS = 64  # up to which the step ``linear`` beats a product with the decoded weight
 USES_SCALARS, USES_STATUS = 1, 2
