@@ -85,6 +85,8 @@ def main() -> None:
     builds = {"simd.wasm": (), "relaxed.wasm": ("-mrelaxed-simd",)}
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(lambda name: compile_to(name, *builds[name]), builds))
+    for old in {*BUILD.glob("*.wasm")} - {*made}:
+        old.unlink()  # of another version of this file: the wheel takes all that lies there
     for out in made:
         print(f"{out.relative_to(HERE.parent)}: {out.stat().st_size} bytes")
 
