@@ -49,12 +49,13 @@ RAN: pytest.StashKey[dict[str, bool]] = pytest.StashKey()
 @pytest.fixture(autouse=True)
 def fresh_start(request: pytest.FixtureRequest) -> Iterator[None]:
     """Default device, random seed and gradient mode as a new program would find them."""
-    if "device" not in request.fixturenames:
+    called = getattr(request.node, "callspec", None)  # fixturenames lacks what no test names
+    if called is None or "device" not in called.params:
         yield
         return
     import tabgrad
 
-    device = request.getfixturevalue("device")
+    device = called.params["device"]
     ran = request.getfixturevalue("opened")
     if device not in ran:
         open_device(device)
