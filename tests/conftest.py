@@ -2,6 +2,9 @@
 
 Each test of ``tests/suite`` runs once per device, on a freshly seeded library whose default
 device it is. A device that cannot be opened fails the run: nothing is ever skipped for it.
+TABGRAD_AUTO (wasm, webgpu, usual, alternating, twins) gives the device "auto" costs by hand that
+send runs there; tests/suite/placing.py. What compares bit by bit or counts kernels (test_compile,
+test_plan) needs twins.
 """
 
 from __future__ import annotations
@@ -68,6 +71,10 @@ def fresh_start(request: pytest.FixtureRequest) -> Iterator[None]:
 def open_device(device: str) -> None:
     import tabgrad
 
+    if device == "auto" and "TABGRAD_AUTO" in os.environ:
+        from placing import install
+
+        install(os.environ["TABGRAD_AUTO"])
     try:
         answer = (tabgrad.ones(3, device=device) + 1).tolist()
     except Exception as error:

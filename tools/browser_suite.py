@@ -103,7 +103,7 @@ def browser_suite() -> int:
             # A browser of its own: nothing of one device's run can be left for the next.
             browser = None if options.browser == "node" else BROWSERS[options.browser]()
             try:
-                result = run_device(job, server, browser, gpu=device == "webgpu")
+                result = run_device(job, server, browser, gpu=device != "wasm")
             except Failure as failure:
                 print(f"\n{failure}", file=sys.stderr)
                 result = {"code": -1, "counts": {}}

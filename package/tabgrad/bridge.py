@@ -10,6 +10,7 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import assets
@@ -327,6 +328,20 @@ def has_address() -> bool:
 
 def _record() -> Any:
     return js.Object.fromEntries
+
+
+def recall(name: str) -> str:
+    """What ``keep`` kept on this visit or an earlier one, "" if nothing."""
+    try:
+        return js.globalThis.localStorage.getItem(name) or ""
+    except (AttributeError, JsException):  # a worker, Node, a browser that forbids it
+        return ""
+
+
+def keep(name: str, text: str) -> None:
+    """Keeps a text for the next visit, where the browser lets it."""
+    with suppress(AttributeError, JsException):
+        js.globalThis.localStorage.setItem(name, text)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 | level | prints |
 |---|---|
-| 1 | devices, every plan that is built; what `compile` records, and why a recording does not fit |
+| 1 | devices, plans that are built, where "auto" runs them; recordings, and why one does not fit |
 | 2 | time of every run, and of each of its kernels |
 | 3 | the kernels of a plan, and why each was cut off |
 | 4 | instructions and kernel text |

@@ -21,7 +21,7 @@ from .shape import extent, numel
 
 VERSION = 1
 RUN, COPY, ALLOC, FREE = 1, 2, 3, 4
-(_IN_A_LIST,) = map(getrefcount, [object()])  # what is held by one list and nothing else
+(IN_A_LIST,) = map(getrefcount, [object()])  # what is held by one list and nothing else
 
 
 class Pending(NamedTuple):
@@ -98,7 +98,7 @@ def given(graph: Pending, replaced: Sequence[Node]) -> tuple[int, ...]:
     for n, of_node, of_buffer in zip(found, nodes, buffers, strict=True):
         k = place[id(n)]
         # besides the list: `replaced`, the leaves, the values that read it; of the buffer, the node
-        if of_node - _IN_A_LIST == 2 + uses[at[k]] and of_buffer - _IN_A_LIST == 1:
+        if of_node - IN_A_LIST == 2 + uses[at[k]] and of_buffer - IN_A_LIST == 1:
             free.append(k)
     return tuple(sorted(free))
 

@@ -24,8 +24,25 @@ counters = {
 
 
 class device:
-    """Where tensors live, as ``torch.device``: ``"webgpu"``, ``"wasm"``, ``"numpy"`` or ``"cpu"``
-    (the host's executor: wasm in a page, numpy on desktop)."""
+    """Where tensors live, as ``torch.device``.
+
+    ``"auto"`` is webgpu and wasm in one. All that is computed together (what a read needs, a step
+    of an optimizer) runs together, on the GPU if that is worth it: what is too small runs on wasm,
+    as does what only wasm can do (float64, large integers). Values are moved when it pays. What
+    decides is measured on the machine, so the last bits of a result may differ between visits.
+    Where there is no GPU, or one in software, it is the host's executor.
+
+    Args:
+        type: ``"webgpu"``, ``"wasm"``, ``"numpy"``, ``"cpu"`` (the host's executor: wasm in a page,
+            numpy on desktop) or ``"auto"``
+        index: of the device, which is 0 as there is one of each
+
+    Examples:
+        >>> torch.device("auto")
+        device(type='auto')
+        >>> torch.device("cpu:0")
+        device(type='cpu', index=0)
+    """
 
     __slots__ = ("index", "type")
     type: str
@@ -74,7 +91,7 @@ class device:
         return device, (self.type, self.index)
 
 
-KINDS = ("cpu", "webgpu", "wasm", "numpy")
+KINDS = ("cpu", "webgpu", "wasm", "numpy", "auto")
 
 
 class Buffer:
@@ -129,6 +146,9 @@ class Device:
         """Whether a run may write its results to a leaf that nobody needs any more."""
         return True
 
+    def overwritten(self, buffer: Buffer) -> None:
+        """A run did: what was uploaded to the buffer is not its content any more."""
+
     def most_allocated(self) -> int:
         """The most bytes held at once, since ``reset_peak``."""
         return self.peak
@@ -170,6 +190,18 @@ class Device:
     def bytes_of(self, dtype: DType, nelems: int) -> int:
         """Device bytes of so many elements."""
         return dtype.itemsize * nelems
+
+    def home(self, nbytes: int, wide: bool) -> Device:
+        """The device whose memory so much is streamed into; ``adopt`` takes its buffers over.
+        ``wide``: with float64, or integers that 32 bits cannot hold."""
+        return self
+
+    def adopt(self, buffer: Buffer, dtype: DType, nelems: int) -> Buffer:
+        """A buffer of ``home()`` as one of this device."""
+        return buffer
+
+    async def ready(self, node: Node) -> None:
+        """Awaits what a flush for the sake of a value could not wait for."""
 
     def lose(self) -> None:
         """Takes the device away, as a driver reset would: for tests."""
@@ -221,6 +253,15 @@ class Device:
         self.replaced = []
 
     def _run(self, roots: list[Node]) -> None:
+        graph = self._graph(roots)
+        plan = self.planned(graph, roots)
+        leaves = [n.buffer for n in graph.leaves]
+        cells = self.cells(plan.compiled, [n.arg for n in graph.numbers])
+        for root, buffer in zip(roots, self.launch(plan, leaves, cells), strict=True):
+            root.realize(buffer)
+
+    def _graph(self, roots: list[Node]) -> plans.Pending:
+        """What is to be run, with windows cut out, and which leaves may be written over."""
         graph = plans.linearize(roots)
         if graph.windows:
             graph = self._cut_windows(graph, roots)
@@ -228,11 +269,7 @@ class Device:
             given = plans.given(graph, self.replaced)
             given = tuple([k for k in given if self.may_overwrite(graph.leaves[k].buffer)])
             graph = graph._replace(given=given)
-        plan = self.planned(graph, roots)
-        leaves = [n.buffer for n in graph.leaves]
-        cells = self.cells(plan.compiled, [n.arg for n in graph.numbers])
-        for root, buffer in zip(roots, self.launch(plan, leaves, cells), strict=True):
-            root.realize(buffer)
+        return graph
 
     def planned(self, graph: plans.Pending, roots: list[Node]) -> Planned:
         """The plan of a graph: one seen before, or a new one."""
@@ -401,7 +438,8 @@ def open_device(kind: str) -> Device:
 
 async def open_async(kind: str) -> Device:
     """Opens a device, awaiting it."""
-    if kind not in _open:
+    # "auto" may have become wasm because the GPU could not be waited for
+    if kind not in _open or (kind == "auto" and _open[kind].kind != kind):
         from .backends.page import open_async as opened
 
         _open[kind] = await opened(kind)
@@ -412,7 +450,7 @@ async def init(device: Any = None) -> Device:
     """Opens a device and makes it the default; needed only where the page cannot wait for the GPU.
 
     Args:
-        device: ``"webgpu"`` or ``"wasm"``; None tries webgpu first, then wasm
+        device: ``"webgpu"``, ``"wasm"`` or ``"auto"``; None tries webgpu first, then wasm
     """
     if device is None and IN_PAGE:
         from .backends.page import choose_async
@@ -421,14 +459,21 @@ async def init(device: Any = None) -> Device:
     elif device is None or resolve_kind(device) == "numpy" or not IN_PAGE:
         made = resolve(device)
     else:
-        made = await open_async(resolve_kind(device))
+        kind = _named(device)
+        made = await open_async(host_kind() if kind == "cpu" else kind)
     set_default_device(made)
     return made
 
 
+def _named(spec: Any) -> str:
+    return spec.type if isinstance(spec, device) else device(spec).type
+
+
 def resolve_kind(spec: Any) -> str:
     """The executor a user's device names."""
-    kind = spec.type if isinstance(spec, device) else device(spec).type
+    kind = _named(spec)
+    if kind == "auto":
+        kind = _open["auto"].kind if "auto" in _open else "auto" if IN_PAGE else "cpu"
     return host_kind() if kind == "cpu" else kind
 
 
@@ -451,7 +496,18 @@ def _choose() -> Device:
 
 
 def set_default_device(spec: Any) -> None:
-    """Where new tensors live from now on, as ``torch.set_default_device``."""
+    """Where new tensors live from now on, as ``torch.set_default_device``.
+
+    Args:
+        spec: a device or its name, such as ``"auto"``, which uses the GPU for what is worth it;
+            None chooses as the first tensor does
+
+    Examples:
+        >>> torch.set_default_device("auto")
+        >>> (torch.ones(3) + 1).tolist()
+        [2.0, 2.0, 2.0]
+        >>> torch.set_default_device(None)
+    """
     made = _choose() if spec is None else resolve(spec)
     if _defaults:
         _defaults[0] = made
@@ -492,6 +548,7 @@ async def read_async(node: Node, made: Device) -> Any:
     count = numel(node.shape)
     if not count:
         return b""
+    await made.ready(node)
     buffer, start = made.locate(node)
     return await made.fetch_async(buffer, node.dtype, start, count)
 
@@ -507,14 +564,15 @@ def set_num_threads(count: int) -> None:
     """How many threads the wasm kernels may use, as ``torch.set_num_threads``.
 
     More than one are there where memory may be shared: in a page that is cross-origin isolated, or
-    in Node. Results are the same for every number.
+    in Node. Results are the same for every number (on the device ``"auto"``, as long as its runs go
+    to the same places).
     """
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"set_num_threads expects an int, but got {type(count).__name__}")
     if count < 1:
         raise RuntimeError("set_num_threads expects a positive integer")
     if IN_PAGE:
-        resolve("wasm").set_threads(count)
+        (_open.get("auto") or resolve("wasm")).set_threads(count)
 
 
 def get_num_threads() -> int:
@@ -529,7 +587,7 @@ def memory_allocated(spec: Any = None) -> int:
 
 def max_memory_allocated(spec: Any = None) -> int:
     """The most bytes held at once since the start or :func:`reset_peak_memory_stats`, temporaries
-    of runs included (not on desktop), as ``torch.cuda.max_memory_allocated``."""
+    of runs included (not on desktop or "auto"), as ``torch.cuda.max_memory_allocated``."""
     return resolve(spec).most_allocated()
 
 

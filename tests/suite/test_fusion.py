@@ -236,7 +236,8 @@ def test_no_kernel_has_more_buffers_than_a_device_binds(monkeypatch: pytest.Monk
         most.extend(len(s.operands) for s in what.steps if hasattr(s, "instrs"))
         return what
 
-    monkeypatch.setattr(device, "caps", device.caps._replace(max_operands=8))
+    for made in getattr(device, "sides", (device,)):
+        monkeypatch.setattr(made, "caps", made.caps._replace(max_operands=8))
     monkeypatch.setattr(torch.runtime, "schedule", watched)
     table, at = torch.arange(48.0).reshape(4, 4, 3), torch.tensor([[2, 0], [1, 3]])
     table.tolist()

@@ -12,7 +12,7 @@ from typing import Any
 from .. import bridge, runtime
 from .. import plan as plans
 from ..dtypes import DType, bool_, float64, int8, int16, int64, uint8
-from ..errors import DeviceLostError
+from ..errors import DeviceLostError, Int64RangeError
 from ..graph import Node, leaf
 from ..runtime import Buffer, Device, counters
 from ..schedule import Schedule
@@ -120,6 +120,10 @@ class PageDevice(Device):
 
     def may_overwrite(self, buffer: Buffer) -> bool:
         return self.copies is None or buffer.handle not in self.copies.kept
+
+    def overwritten(self, buffer: Buffer) -> None:
+        if self.copies is not None:
+            self.copies.drop(buffer.handle)
 
     def most_allocated(self) -> int:
         return self.handle.stats()["peak"]
@@ -313,15 +317,23 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]
 # --- opening --------------------------------------------------------------------------------------
 
 
-def open_sync(kind: str) -> PageDevice:
+def open_sync(kind: str) -> Device:
     """Opens a device, waiting for the GPU where the browser can wait."""
     _only_in_a_page(kind)
+    if kind == "auto":
+        from .auto import opened_sync
+
+        return opened_sync()
     return PageDevice(kind, bridge.open_device_sync(kind))
 
 
-async def open_async(kind: str) -> PageDevice:
+async def open_async(kind: str) -> Device:
     """Opens a device, awaiting the GPU."""
     _only_in_a_page(kind)
+    if kind == "auto":
+        from .auto import opened
+
+        return await opened()
     return PageDevice(kind, await bridge.open_device(kind))
 
 
@@ -375,14 +387,30 @@ async def stream_file(url: Any, made: Any, progress: Any) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{url}: no such file, and no page that it could lie beside")
     first = await bridge.fetch_bytes(url, 0, 8)
     header = parse_header(await bridge.fetch_bytes(url, 8, 8 + header_length(first)))
+    entries = header.entries
+    nbytes = sum(e.end - e.start for e in entries.values())
+    wide = any(e.dtype is float64 for e in entries.values())
+    home, refuge = made.home(nbytes, wide), made.home(nbytes, True)
+    try:
+        return await _streamed(url, entries, made, home, progress)
+    except Int64RangeError:
+        if home is refuge:
+            raise
+        return await _streamed(url, entries, made, refuge, progress)
+
+
+async def _streamed(
+    url: str, entries: dict[str, Any], made: Any, home: Any, progress: Any
+) -> dict[str, Tensor]:
+    """The tensors of a file, on the device ``made``, whose memory is that of ``home``."""
     out: dict[str, Tensor] = {}
     parts = []
-    for name, e in header.entries.items():
+    for name, e in entries.items():
         count = (e.end - e.start) // e.dtype.itemsize
-        buffer = made.reserve(e.dtype, count)
+        buffer = home.reserve(e.dtype, count)
         parts.append((e.start, e.end - e.start, buffer.handle, e.dtype.code))
-        out[name] = Tensor._wrap(leaf(buffer, e.shape, e.dtype), made)
-    await made.handle.stream_into(url, parts, progress)
+        out[name] = Tensor._wrap(leaf(made.adopt(buffer, e.dtype, count), e.shape, e.dtype), made)
+    await home.handle.stream_into(url, parts, progress)
     return out
 
 
