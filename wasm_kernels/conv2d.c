@@ -48,18 +48,19 @@ static void NAME(row_of_tiles)(NAME(Tile) *t, REAL *c, int step, int rows) {
 }
 
 void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
-                          const Piece *p, int from, int end) {
+                          const NAME(Epilogue) *e, const Piece *p, int from, int end) {
   for (int c = 0; c < f->channels; c += f->depth) {
     int depth = NAME(least)(f->depth, f->channels - c), panels = NAME(blocks)(end - from, MR);
-    NAME(fill)(f, p, c, depth, (REAL *)room_b);
+    NAME(fill)(f, p, c, depth, (REAL *)room_b, 0);
     NAME(runs)(f, p, to, depth, WIDTH, 0);
     for (int k = 0; k < depth; k++)
       for (int t = 0; t < f->taps; t++) offsets[k * f->taps + t] = NAME(distance)(f, k, t);
-    NAME(Tile) t = {.offset = offsets, .runs = 1, .c_row = to->channel, .add = c > 0};
+    NAME(Tile) t = {.offset = offsets, .runs = 1, .c_row = to->channel};
     t.depth = depth * f->taps;
     for (int q = 0, i = from; q < panels; q++) {
       int rows = (end - i) / (panels - q);
       NAME(point_rows)(&t, w, f->taps, i, rows, c);
+      NAME(prepare_tile)(&t, e, to->c + i * to->channel, rows, c == 0, c + depth == f->channels);
       NAME(row_of_tiles)(&t, to->c + i * to->channel, to->column, rows);
       i += rows;
     }
@@ -72,15 +73,16 @@ static void NAME(convolve)(const NAME(Field) *f, const NAME(Field) *whole, const
 #ifndef DOUBLE
   if (winograd(whole, w, t, e, part, parts)) return;
 #endif
-  int slices = NAME(slices)(f->count, parts), units = f->count * slices;
+  int slices = NAME(slices)(f->count, parts), units = f->count * slices, tiled = NAME(tiled)(e, 0);
+  NAME(Epilogue) none = {0};
   int end = NAME(share)(units, 1, part + 1, parts);
   for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {
     Piece p = NAME(piece)(f, unit / slices);
     int from = NAME(share)(w->rows, MR, unit % slices, slices);
     int to = NAME(share)(w->rows, MR, unit % slices + 1, slices);
     if (from == to) continue;
-    NAME(convolve_piece)(f, w, t, &p, from, to);
-    NAME(finish_piece)(e, t, &p, f->ow, from, to);
+    NAME(convolve_piece)(f, w, t, tiled ? e : &none, &p, from, to);
+    if (!tiled) NAME(finish_piece)(e, t, &p, f->ow, from, to);
   }
 }
 
@@ -297,7 +299,7 @@ static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL
     Piece p = NAME(piece)(f, k);
     for (int at = from; at < end; at += f->depth) {
       int depth = NAME(least)(f->depth, end - at);
-      NAME(fill)(f, &p, at, depth, (REAL *)room_b);
+      NAME(fill)(f, &p, at, depth, (REAL *)room_b, 0);
       for (int run = 1; run < p.n * p.rows; run++)
         strips.from[run - 1] = f->sh * f->pitch - p.columns +
                                (run % p.rows ? 0 : (depth * f->lines - p.rows * f->sh) * f->pitch);

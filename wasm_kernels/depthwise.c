@@ -49,11 +49,25 @@ static void NAME(filter_piece)(const REAL *w, int taps, REAL *c, int step) {
   }
 }
 
+typedef struct {
+  REAL bias, low, high;
+} NAME(Bounds);
+
+// What is done with the results of channel o, if it is the same for all of them; else 0.
+static int NAME(bounds)(const NAME(Epilogue) *e, int o, NAME(Bounds) *b) {
+  REAL infinite = (REAL)__builtin_inf();
+  *b = (NAME(Bounds)){0, -infinite, infinite};
+  if (e->bits & 2 || (e->bits & 1 && e->column)) return 0;
+  if (e->bits & 1) b->bias = e->bias[o * e->row];
+  if (e->bits & 4) b->low = e->low, b->high = e->high;
+  return 1;
+}
+
 // 3 × 3 taps in steps of one: four rows of outputs at a time share their lines, the weights stay in
 // registers; 36 multiply-adds on 18 loads. Blocks at the end overlap the ones before.
 static void NAME(filter_3x3)(const NAME(Field) *f, const Piece *p, const REAL *w, REAL *c, int row,
-                             const REAL *x0) {
-  v128_t weight[9];
+                             const REAL *x0, const NAME(Bounds) *e) {
+  v128_t weight[9], bias = SPLAT(&e->bias), low = SPLAT(&e->low), high = SPLAT(&e->high);
   UNROLL_FULLY for (int k = 0; k < 9; k++) weight[k] = SPLAT(w + k);
   for (int block = 0; block < p->rows; block += 4) {
     int y = NAME(least)(block, p->rows - 4);
@@ -61,7 +75,7 @@ static void NAME(filter_3x3)(const NAME(Field) *f, const Piece *p, const REAL *w
     REAL *to = c + (p->y + y) * row + p->x;
     for (int at = 0; at < p->columns; at += WIDTH) {
       int x = NAME(least)(at, p->columns - WIDTH);
-      v128_t s[4] = {ZEROV, ZEROV, ZEROV, ZEROV};
+      v128_t s[4] = {bias, bias, bias, bias};
       const REAL *from = line + x;
       UNROLL_FULLY for (int r = 0; r < 6; r++, from += f->pitch)
         UNROLL_FULLY for (int k = 0; k < 3; k++) {
@@ -71,7 +85,8 @@ static void NAME(filter_3x3)(const NAME(Field) *f, const Piece *p, const REAL *w
           KEEP_ORDER(s[0], s[1]);
           KEEP_ORDER(s[2], s[3]);
         }
-      UNROLL_FULLY for (int q = 0; q < 4; q++) STOREV(to + q * row + x, s[q]);
+      UNROLL_FULLY for (int q = 0; q < 4; q++)
+        STOREV(to + q * row + x, PMINV(PMAXV(s[q], low), high));
     }
   }
 }
@@ -82,28 +97,39 @@ static int NAME(is_3x3)(const NAME(Field) *f, const NAME(Target) *t) {
   return small;
 }
 
+// All channels from..end of a piece; `dense`: by filter_3x3.
+static void NAME(channels)(const NAME(Field) *f, const Piece *p, const REAL *w, int area,
+                           const int *place, int per, const NAME(Target) *t,
+                           const NAME(Epilogue) *e, int dense, int from, int end) {
+  REAL weights[TAPS];
+  for (int c = from; c < end; c++) {
+    NAME(fill)(f, p, c, 1, (REAL *)room_b, c > from);
+    for (int o = c * per; o < c * per + per; o++) {
+      for (int k = 0; k < f->taps; k++) weights[k] = w[o * area + place[k]];
+      REAL *out = t->c + o * t->channel;
+      NAME(Bounds) bounds;
+      int finished = NAME(bounds)(e, o, &bounds) && dense;
+      for (int i = 0; i < p->n && dense; i++)
+        NAME(filter_3x3)(f, p, weights, out + (p->image + i) * t->image, t->row,
+                         (const REAL *)room_b + i * f->lines * f->pitch, &bounds);
+      if (!dense) NAME(filter_piece)(weights, f->taps, out, t->column);
+      if (!finished) NAME(finish_piece)(e, t, p, f->ow, o, o + 1);
+    }
+  }
+}
+
 void NAME(depthwise)(NAME(Field) *f, const REAL *w, int area, const int *tap, int per,
                      const NAME(Target) *t, const NAME(Epilogue) *e, int part, int parts) {
-  REAL weights[TAPS];
-  int channels = f->channels, units = f->count * channels, last = -1;
-  int end = NAME(share)(units, 1, part + 1, parts);
+  int place[TAPS], channels = f->channels, units = f->count * channels;
+  int unit = NAME(share)(units, 1, part, parts), end = NAME(share)(units, 1, part + 1, parts);
   for (int k = 0; k < f->taps; k++) offsets[k] = NAME(distance)(f, 0, k);
-  for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {
+  while (unit < end) {
     Piece p = NAME(piece)(f, unit / channels);
-    int c = unit % channels;
-    if (last != unit / channels) NAME(runs)(f, &p, t, 1, NR, 1);
-    last = unit / channels;
-    NAME(fill)(f, &p, c, 1, (REAL *)room_b);
-    for (int o = c * per; o < c * per + per; o++) {
-      int dense = p.rows >= 4 && p.columns >= WIDTH && NAME(is_3x3)(f, t);
-      for (int k = 0; k < f->taps; k++)
-        weights[dense ? f->down[k] * 3 + f->right[k] : k] = w[o * area + tap[k]];
-      REAL *out = t->c + o * t->channel;
-      for (int i = 0; i < p.n && dense; i++)
-        NAME(filter_3x3)(f, &p, weights, out + (p.image + i) * t->image, t->row,
-                         (const REAL *)room_b + i * f->lines * f->pitch);
-      if (!dense) NAME(filter_piece)(weights, f->taps, out, t->column);
-      NAME(finish_piece)(e, t, &p, f->ow, o, o + 1);
-    }
+    int c = unit % channels, more = NAME(least)(end - unit, channels - c);
+    int dense = p.rows >= 4 && p.columns >= WIDTH && NAME(is_3x3)(f, t);
+    for (int k = 0; k < f->taps; k++) place[dense ? f->down[k] * 3 + f->right[k] : k] = tap[k];
+    NAME(runs)(f, &p, t, 1, NR, 1);
+    NAME(channels)(f, &p, w, area, place, per, t, e, dense, c, c + more);
+    unit += more;
   }
 }

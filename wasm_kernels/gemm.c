@@ -25,7 +25,7 @@ INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
   const REAL *a[MR], *b0 = t->b[0], *b1 = t->b[1];
   UNROLL_FULLY for (int i = 0; i < rows; i++) {
     a[i] = t->a[i];
-    s[i][0] = s[i][1] = ZEROV;
+    s[i][0] = s[i][1] = SPLAT(t->start + i);
   }
   for (int run = 0, depth = t->depth;;) {
     const int *offset = t->offset, *end = offset + depth;
@@ -42,10 +42,22 @@ INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
     UNROLL_FULLY for (int i = 0; i < rows; i++) a[i] += t->jump[run - 1];
   }
   REAL *c0 = t->c[0], *c1 = t->c[1];
-  int row = t->c_row, add = t->add;
+  int row = t->c_row;
+  if (t->add)
+    UNROLL_FULLY for (int i = 0; i < rows; i++) {
+      s[i][0] = ADDV(LOADV(c0 + i * row), s[i][0]);
+      if (vectors > 1) s[i][1] = ADDV(LOADV(c1 + i * row), s[i][1]);
+    }
+  if (t->bounded) {
+    v128_t low = SPLAT(&t->low), high = SPLAT(&t->high);
+    UNROLL_FULLY for (int i = 0; i < rows; i++) {
+      s[i][0] = PMINV(PMAXV(s[i][0], low), high);
+      if (vectors > 1) s[i][1] = PMINV(PMAXV(s[i][1], low), high);
+    }
+  }
   UNROLL_FULLY for (int i = 0; i < rows; i++, c0 += row, c1 += row) {
-    STOREV(c0, add ? ADDV(LOADV(c0), s[i][0]) : s[i][0]);
-    if (vectors > 1) STOREV(c1, add ? ADDV(LOADV(c1), s[i][1]) : s[i][1]);
+    STOREV(c0, s[i][0]);
+    if (vectors > 1) STOREV(c1, s[i][1]);
   }
 }
 
@@ -67,14 +79,18 @@ void NAME(tile)(const NAME(Tile) *t, int rows, int vectors) {
 
 void NAME(tile_apart)(NAME(Tile) *t, int rows, int vectors, const int *count, int step) {
   REAL tile[MR * NR], *c[2] = {t->c[0], t->c[1]};
-  int row = t->c_row, add = t->add;
-  t->c[0] = tile, t->c[1] = tile + WIDTH, t->c_row = NR, t->add = 0;
+  int row = t->c_row;
+  t->c[0] = tile, t->c[1] = tile + WIDTH, t->c_row = NR;
+  if (t->add)
+    for (int v = 0; v < vectors; v++)
+      for (int q = 0; q < count[v]; q++)
+        for (int i = 0; i < rows; i++) tile[i * NR + v * WIDTH + q] = c[v][i * row + q * step];
   NAME(tile)(t, rows, vectors);
-  t->c[0] = c[0], t->c[1] = c[1], t->c_row = row, t->add = add;
+  t->c[0] = c[0], t->c[1] = c[1], t->c_row = row;
   for (int v = 0; v < vectors; v++)
     for (int q = 0; q < count[v]; q++) {
       REAL *to = c[v] + q * step, *from = tile + v * WIDTH + q;
-      for (int i = 0; i < rows; i++) to[i * row] = from[i * NR] + (add ? to[i * row] : 0);
+      for (int i = 0; i < rows; i++) to[i * row] = from[i * NR];
     }
 }
 
@@ -110,6 +126,17 @@ void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
     if (bounded && x < e->low) x = e->low;
     c[q] = bounded && x > e->high ? e->high : x;
   }
+}
+
+void NAME(prepare_tile)(NAME(Tile) *t, const NAME(Epilogue) *e, const REAL *c, int rows, int first,
+                        int last) {
+  int biased = first && e->bits & 1;
+  for (int i = 0; i < rows; i++) {
+    int at = c + i * t->c_row - e->out;
+    t->start[i] = biased ? e->bias[at / e->inner % e->rows * e->row + at % e->inner * e->column] : 0;
+  }
+  t->add = !first, t->bounded = last && e->bits & 4;
+  t->low = e->low, t->high = e->high;
 }
 
 #define FEW_ROWS 24  // up to here packing b costs more than it gains
@@ -185,23 +212,26 @@ static void NAME(block)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int j0, in
                         int direct) {
   REAL *packed = (REAL *)room_b;
   int most = NAME(blocks)(g->k, NAME(blocks)(g->k, BLOCK)), panels = NAME(blocks)(g->m, MR);
+  int tiled = NAME(tiled)(e, g->c_column != 1);
+  NAME(Epilogue) none = {0};
   for (int k = 0; k < g->k; k += most) {
     int depth = NAME(least)(most, g->k - k);
-    NAME(Tile) t = {.offset = offsets, .depth = depth, .runs = 1, .c_row = g->c_row, .add = k > 0};
+    NAME(Tile) t = {.offset = offsets, .depth = depth, .runs = 1, .c_row = g->c_row};
     for (int j = 0; j < columns && !direct; j += NR)
       NAME(pack_panel)(g, packed + j * depth, j0 + j, k, depth);
     for (int d = 0; d < depth; d++) offsets[d] = d * (direct ? g->b_row : NR);
     for (int p = 0, i = 0; p < panels; p++) {
       int rows = (g->m - i) / (panels - p);
       NAME(rows_of_a)(g, &t, i, rows, k);
+      NAME(prepare_tile)(&t, tiled ? e : &none, g->c + i * g->c_row, rows, k == 0, k + depth == g->k);
       if (direct) NAME(panel)(g, &t, g->b + k * g->b_row + j0, NR, i, rows, j0, columns);
       else NAME(panel)(g, &t, packed, NR * depth, i, rows, j0, columns);
-      for (int r = 0; r < rows && k + depth == g->k && g->c_column == 1; r++)
+      for (int r = 0; r < rows && k + depth == g->k && g->c_column == 1 && !tiled; r++)
         NAME(finish)(e, g->c + (i + r) * g->c_row + j0, columns);
       i += rows;
     }
   }
-  for (int j = j0; j < j0 + columns && g->c_column != 1; j++)
+  for (int j = j0; j < j0 + columns && g->c_column != 1 && !tiled; j++)
     NAME(finish)(e, g->c + j * g->c_column, g->m);
 }
 

@@ -80,6 +80,8 @@ typedef struct {
   int depth, runs, b_run;    // the whole depth is runs * depth; b moves on by b_run
   REAL *c[2];                // of each vector of columns
   int c_row, add;            // add: c holds a sum already
+  REAL start[MR], low, high;  // what each row's sums begin with; bounds of the results, if `bounded`
+  int bounded;
 } NAME(Tile);
 
 // rows ≤ MR; vectors 1 or 2
@@ -100,6 +102,16 @@ typedef struct {
 NAME(Epilogue) NAME(epilogue)(const int32_t *words, uint8_t **buffers, int rows, int inner);
 // `n` neighbouring results in one row of out
 void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n);
+
+// Whether tiles can do all of it: what is added is the same along a row of tiles (`turned`: which is
+// a column of the result), and there is no residual.
+static inline int NAME(tiled)(const NAME(Epilogue) *e, int turned) {
+  return !(e->bits & 2) && !(e->bits & 1 && (turned ? e->row : e->column));
+}
+// Lets tiles of rows c, c + c_row … do it. The first of several blocks of depth adds the bias, the
+// last one bounds.
+void NAME(prepare_tile)(NAME(Tile) *t, const NAME(Epilogue) *e, const REAL *c, int rows, int first,
+                        int last);
 
 static inline int NAME(least)(int a, int b) { return a < b ? a : b; }
 static inline int NAME(most)(int a, int b) { return a > b ? a : b; }

@@ -68,9 +68,11 @@ static inline v128_t NAME(every)(const REAL *row, int q, int step) {
 #endif
 }
 
-// Elements from..end are every step-th of a row, the others of `n` zero; may write NR more.
-static inline void NAME(fill_part)(REAL *to, int n, const REAL *row, int from, int end, int step) {
-  int q = 0;
+// Elements from..end are every step-th of a row, the others of `n` zero, or they are if `padded`;
+// may write NR more.
+static inline void NAME(fill_part)(REAL *to, int n, const REAL *row, int from, int end, int step,
+                                   int padded) {
+  int q = padded ? from : 0;
   for (; q < from; q += WIDTH) STOREV(to + q, ZEROV);
   q = from;
   if (step <= 2 && end - from >= WIDTH) {
@@ -79,10 +81,10 @@ static inline void NAME(fill_part)(REAL *to, int n, const REAL *row, int from, i
     q = end;
   }
   for (; q < end; q++) to[q] = row[q * step];
-  for (; q < n; q += WIDTH) STOREV(to + q, ZEROV);
+  for (; q < n && !padded; q += WIDTH) STOREV(to + q, ZEROV);
 }
 
-void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *piece) {
+void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *piece, int padded) {
   int n = f->phase - NR, step = f->sw * f->across;  // behind n tiles read, but use nothing
   for (int s = 0; s < f->sw; s++) {
     int at = p->x * step + f->left + s * f->across;
@@ -95,7 +97,9 @@ void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *pi
       for (int line = 0; line < f->lines; line++, to += f->pitch) {
         int y = (p->y * f->sh + line) * f->below + f->top,
             inside = (unsigned)y < (unsigned)f->height;
-        NAME(fill_part)(to, n, plane + y * f->width, inside ? from : n, inside ? end : n, step);
+        if (!inside && padded) continue;
+        NAME(fill_part)(to, n, plane + y * f->width, inside ? from : n, inside ? end : n, step,
+                        padded);
       }
     }
   }

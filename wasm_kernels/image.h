@@ -35,8 +35,9 @@ extern _Thread_local Strips strips;
 // Cuts the field into pieces that have room; 0: even one row of one channel has none.
 int NAME(plan)(NAME(Field) *f, int most_columns, int most_outputs);
 Piece NAME(piece)(const NAME(Field) *f, int k);
-// Copies `depth` channels from c on of a piece.
-void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *to);
+// Copies `depth` channels from c on of a piece; `padded`: over other ones of the same piece, whose
+// zeros stay.
+void NAME(fill)(const NAME(Field) *f, const Piece *p, int c, int depth, REAL *to, int padded);
 // Distance of tap t of channel c from an output's place in the piece.
 static inline int NAME(distance)(const NAME(Field) *f, int c, int t) {
   int right = f->right[t];
@@ -68,7 +69,7 @@ typedef struct {
 
 // Rows from..end of a piece, by tiles.
 void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
-                          const Piece *p, int from, int end);
+                          const NAME(Epilogue) *e, const Piece *p, int from, int end);
 
 // In how many slices of its rows each of `count` pieces is shared.
 static inline int NAME(slices)(int count, int parts) {

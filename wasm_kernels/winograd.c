@@ -47,7 +47,7 @@ static void transform_windows(const Field_f *f, const Piece *p, int channels, in
   int at[36], plane = spread(channels * width);
   for (int k = 0; k < 36; k++) at[k] = distance_f(f, 0, k);
   for (int c = 0; c < channels; c++) {
-    fill_f(f, p, c, 1, (float *)room_a);
+    fill_f(f, p, c, 1, (float *)room_a, c > 0);
     float *to = v + c * width;
     for (int strip = 0; strip < strips.n; to += strips.count[strip++]) {
       const float *from = (const float *)room_a + strips.from[strip];
@@ -120,13 +120,14 @@ static int transform_results(const Work *o, int i, const float *m, int step, int
 static void redo(const Work *o, const Piece *p, int from, int to) {
   Field_f f = *o->f;
   Target_f t = *o->t;
+  Epilogue_f none = {0};
   for (int k = 0; k < 9; k++) f.down[k] += p->y, f.right[k] += p->x;
   f.x += p->image * f.image, t.c += p->image * t.image + p->y * t.row + p->x;
   f.images = p->n, f.oh = p->rows, f.ow = p->columns;
   plan_f(&f, 512, 1 << 30);
   for (int k = 0; k < f.count; k++) {
     Piece part = piece_f(&f, k);
-    convolve_piece_f(&f, o->w, &t, &part, from, to);
+    convolve_piece_f(&f, o->w, &t, &none, &part, from, to);
   }
 }
 

@@ -1025,7 +1025,7 @@ def test_winograd_keeps_what_is_not_finite_where_it_belongs(machine, rng, value)
 
 @pytest.mark.parametrize("type_", ["f4", "f8"])
 @pytest.mark.parametrize("case", EPILOGUES, ids=str)
-@pytest.mark.parametrize("shape", CONVS[:7] + CONVS[11:13] + WINOGRAD[:2], ids=str)
+@pytest.mark.parametrize("shape", CONVS[:7] + CONVS[9:13] + WINOGRAD[:2], ids=str)
 def test_convolution_with_an_epilogue(machine, rng, type_, case, shape):
     arg = n, c, h, w, o, kh, kw, oh, ow, *_, groups = shape_of(shape)
     x = rng.standard_normal((n, c, h, w)).astype(type_)
