@@ -3,8 +3,14 @@
 from array import array
 
 import tabgrad as torch
+from pyodide.ffi import to_js
 from tabgrad import nn, quantization
 from tabgrad.nn import functional as F
+
+try:
+    import numpy
+except ModuleNotFoundError:  # the cold start does without
+    numpy = None
 
 use_compile = False
 
@@ -345,12 +351,12 @@ def tensors(data):
 
 
 def read(y):
-    """A tensor's values as a buffer of floats: numpy's if it is large, else a list's."""
+    """A tensor's values as a typed array of the page's, by numpy where it is loaded."""
     if y.dtype != torch.float32:
         y = y.float()
-    if y.numel() <= 4096:
-        return array("f", y.flatten().tolist())
-    return y.numpy().ravel()
+    if numpy is None:
+        return to_js(array("f", y.flatten().tolist()))
+    return to_js(y.numpy().ravel())
 
 
 def wait(y):
@@ -379,7 +385,7 @@ def make(spec, data):
     def check():
         losses = [step() for _ in range(spec["steps"])]
         values = [] if op == "adam" else [y.item() for y in losses]
-        return array("f", values + last().detach().flatten().tolist())
+        return to_js(array("f", values + last().detach().flatten().tolist()))
 
     doors = {"run": run, "read": read, "wait": wait, "both": both}
     return doors | {"check": check if last else None}
