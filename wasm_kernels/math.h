@@ -210,12 +210,11 @@ FN F4 exp_4(F4 a) {  // 2 ulp; times 2^n in two steps: denormals and overflow co
   return madd(e.r * scale, expm1_over_r(e.r), scale) * (F4)(rest + one);
 }
 
-FN F4 exp_below_4(F4 x) {  // 2 ulp for x ≤ 0; 0 below -87, where nearly no normal numbers are left
-  F4 low = K4(-87.0f);
+FN F4 exp_below_4(F4 x) {  // 2 ulp for x ≤ 0; below -87.7, where normal numbers end, n is -127: 0
+  F4 low = K4(-88.0296919f);
   Parts4 e = exp_parts_4((F4)wasm_f32x4_pmax((v128_t)x, (v128_t)low));  // nan stays
   F4 scale = (F4)((e.shifted << 23) + (I4)K4(1.0f));
-  F4 y = madd(e.r * scale, expm1_over_r(e.r), scale);
-  return (F4)wasm_v128_andnot((v128_t)y, (v128_t)(x < low));
+  return madd(e.r * scale, expm1_over_r(e.r), scale);
 }
 
 FN F4 sigmoid_4(F4 a) { return K4(1.0f) / (K4(1.0f) + exp_4(-a)); }  // 3 ulp
