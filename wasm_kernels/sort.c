@@ -3,7 +3,8 @@
 // buffers: keys, out. words: rows, n, first: how many of a row are wanted; the rest of out is
 // undefined. A share is some of the rows.
 // A few of many are chosen in one pass: what is below the best bound so far is a candidate; when
-// the room for candidates is full, they are sorted, the first stay, and the bound comes down.
+// the room for candidates is full, they are sorted, the first stay, and the bound comes down. The
+// room is small, since sorting what is in it costs more than the pass.
 // Pieces of up to 65536 keys are sorted by byte-wise radix passes in static memory (a pass in which
 // all keys share the byte is left out); longer rows are then merged, by index, through the same
 // memory, or by rotation where a piece is too long even for that. Bound by the scattered writes of
@@ -63,7 +64,7 @@ static void rotate(int32_t *x, int middle, int n) {  // brings x[middle..n) to t
 
 #define INSERTION 24
 
-#define SORT(t, T, U, FLIP)                                                                    \
+#define SORT(t, T, U, V, FLIP)                                                                 \
   static void insertion_##t(const T *keys, int32_t *out, int start, int n) {                   \
     for (int i = 0; i < n; i++) {                                                              \
       int at = i;                                                                              \
@@ -120,17 +121,19 @@ static void rotate(int32_t *x, int middle, int n) {  // brings x[middle..n) to t
     return first;                                                                              \
   }                                                                                            \
   static void choose_##t(const T *keys, int32_t *out, int n, int first) {                      \
-    int have = 0, bounded = 0;                                                                 \
+    int have = 0, bounded = 0, most = 4 * first;                                               \
+    most = most < 192 ? 192 : most > CANDIDATES ? CANDIDATES : most;                           \
     T bound = 0;                                                                               \
-    for (int i = 0; i < n; i += 8) {                                                           \
-      if (bounded && i + 8 <= n) {                                                             \
-        int any = 0;                                                                           \
-        for (int k = 0; k < 8; k++) any |= keys[i + k] < bound;                                \
-        if (!any) continue;                                                                    \
+    for (int i = 0; i < n; i += 16) {                                                          \
+      if (bounded && i + 16 <= n) {                                                            \
+        v128_t any = wasm_i32x4_splat(0);                                                      \
+        for (int k = 0; k < 16; k += 16 / (int)sizeof(T))                                                        \
+          any = wasm_v128_or(any, wasm_##V##_lt(wasm_v128_load(keys + i + k), wasm_##V##_splat(bound)));           \
+        if (!wasm_v128_any_true(any)) continue;                                                \
       }                                                                                        \
-      for (int k = i; k < n && k < i + 8; k++)                                                 \
+      for (int k = i; k < n && k < i + 16; k++)                                                \
         if (!bounded || keys[k] < bound) out[have++] = k;                                      \
-      if (have <= CANDIDATES - 8) continue;                                                    \
+      if (have <= most - 16) continue;                                                         \
       have = prune_##t(keys, out, have, first);                                                \
       bounded = 1, bound = keys[out[first - 1]];                                               \
     }                                                                                          \
@@ -154,5 +157,5 @@ static void rotate(int32_t *x, int middle, int n) {  // brings x[middle..n) to t
     }                                                                                          \
   }
 
-SORT(i, int32_t, uint32_t, 0x80000000u)
-SORT(l, int64_t, uint64_t, 0x8000000000000000u)
+SORT(i, int32_t, uint32_t, i32x4, 0x80000000u)
+SORT(l, int64_t, uint64_t, i64x2, 0x8000000000000000u)

@@ -1060,12 +1060,13 @@ def test_sort_is_stable(machine, rng, type_, rows, n):
 
 @pytest.mark.parametrize("type_", ["i4", "i8"])
 @pytest.mark.parametrize(
-    "rows, n, first", [(3, 20_000, 50), (4, 4097, 1), (1, 9001, 1024), (2, 90, 7)]
+    "rows, n, first",
+    [(3, 20_000, 50), (4, 4097, 1), (1, 9001, 1024), (2, 90, 7), (2, 5000, 48), (2, 4111, 49)],
 )
-@pytest.mark.parametrize("order", ["random", "few", "rising", "falling"])
+@pytest.mark.parametrize("order", ["random", "few", "equal", "rising", "falling"])
 def test_the_first_of_a_sort(machine, rng, type_, rows, n, first, order):
     info = np.iinfo(type_)
-    low, high = (0, 4) if order == "few" else (info.min, info.max)
+    low, high = {"few": (0, 4), "equal": (7, 7)}.get(order, (info.min, info.max))
     keys = rng.integers(low, high, (rows, n), dtype=type_, endpoint=True)
     if order in ("rising", "falling"):
         keys = np.sort(keys, 1)[:, :: 1 if order == "rising" else -1].copy()
@@ -1073,6 +1074,9 @@ def test_the_first_of_a_sort(machine, rng, type_, rows, n, first, order):
     structured(machine, "sort", (rows, n, first), keys, out)
     expect = np.argsort(keys, 1, kind="stable")
     np.testing.assert_array_equal(out[:, :first], expect[:, :first])
+    shared = np.zeros_like(out)
+    structured(Shares(machine, 3), "sort", (rows, n, first), keys, shared)
+    np.testing.assert_array_equal(shared[:, :first], expect[:, :first])
 
 
 @pytest.mark.parametrize("mode", ["set", "add", "prod", "max", "min"])

@@ -413,12 +413,34 @@ def test_empty_inner_gives_the_neutral_element(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 64), (2, 65), (2, 1024), (2, 3001)])
 def test_sort_is_stable(shape: tuple[int, int], software: bool, tmp_path: Path) -> None:
     keys = np.random.default_rng(0).integers(-50, 50, shape).astype(np.int32)
-    step = Structured("sort", shape, (0, 1), (dt.int32,) * 2, (keys.size,) * 2)
+    step = Structured("sort", (*shape, shape[1]), (0, 1), (dt.int32,) * 2, (keys.size,) * 2)
     gpu = Gpu()
     case = gpu.add(step, [keys, np.zeros_like(keys)], software=software)
     gpu.run(tmp_path)
     want = np.argsort(keys, 1, kind="stable")
     np.testing.assert_array_equal(case.outs[1].reshape(shape), want)
+
+
+@SOFTWARE
+def test_the_first_of_a_sort(software: bool, tmp_path: Path, monkeypatch: Any) -> None:
+    """Rows of one span and of several, more than workgroups, with ties within and across spans."""
+    monkeypatch.setattr(webgpu, "_MOST", 3)
+    rng, gpu, jobs = np.random.default_rng(0), Gpu(), []
+    smallest = 257 if software else 1025
+    ranges = [(-(2**31), 2**31 - 1), (-3, 3), (7, 7)]
+    for rows, n, first in [(4, smallest, 1), (5, smallest, smallest // 4), (1, 4096, 1024),
+                           (1, 70_001, 50), (2, 9001, 255)]:  # fmt: skip
+        chosen = [ranges[(rows + r) % 3] for r in range(rows)]
+        keys = np.stack([rng.integers(*c, n, np.int32, endpoint=True) for c in chosen])
+        step = Structured("sort", (rows, n, first), (0, 1), (dt.int32,) * 2, (keys.size,) * 2)
+        want = np.argsort(keys, 1, kind="stable")[:, :first]
+        jobs.append((want, gpu.add(step, [keys, 0 * keys], software=software)))
+    gpu.run(tmp_path)
+    for want, case in jobs:
+        (rows, first), keys = want.shape, case.arrays[0]
+        assert "var<workgroup> chosen" in case.launches[0].kernel
+        got = case.outs[1].reshape(rows, -1)[:, :first]
+        np.testing.assert_array_equal(got, want, f"{rows} rows of {keys.size // rows}")
 
 
 @SOFTWARE

@@ -177,6 +177,35 @@ def test_the_largest_of_many() -> None:
     for row, top, where in zip(x.tolist(), values.tolist(), index.tolist(), strict=True):
         assert top == sorted(row, reverse=True)[:20]
         assert [row[i] for i in where] == top and len(set(where)) == 20
+    assert x.topk(0).values.shape == (2, 0)
+
+
+@pytest.mark.parametrize("n", [257, 1025, 4097, 30_000])
+@pytest.mark.parametrize("largest", [True, False])
+def test_the_first_of_equal_ones(n: int, largest: bool) -> None:
+    rows = [[i * 7919 % m for i in range(n)] for m in (1, 3, 1009)]
+    x = torch.tensor(rows)
+    for k in (1, 5, 64):
+        best = x.float().topk(k, largest=largest)
+        for row, where in zip(rows, best.indices.tolist(), strict=True):
+            sign = -1 if largest else 1
+            assert where == sorted(range(n), key=lambda i: (sign * row[i], i))[:k]
+        assert x.topk(k, largest=largest).indices.tolist() == best.indices.tolist()
+
+
+def test_the_first_where_not_all_are_numbers() -> None:
+    nan, inf = float("nan"), float("inf")
+    x = torch.ones(5000)
+    x[torch.tensor([7, 4999, 300, 1200, 2500, 4100])] = torch.tensor(
+        [inf, nan, -inf, -0.0, 0.0, -1.0]
+    )
+    assert x.topk(3).indices.tolist() == [4999, 7, 0]
+    assert str(x.topk(3).values.tolist()) == "[nan, inf, 1.0]"
+    low = x.topk(5, largest=False)
+    assert low.indices.tolist() == [300, 4100, 1200, 2500, 0]
+    assert str(low.values.tolist()) == "[-inf, -1.0, -0.0, 0.0, 1.0]"
+    x[:] = nan
+    assert x.topk(3).indices.tolist() == x.topk(3, largest=False).indices.tolist() == [0, 1, 2]
 
 
 def test_a_sum_of_many_is_made_of_parts() -> None:

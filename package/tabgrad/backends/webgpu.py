@@ -35,6 +35,7 @@ CAPS = Caps(
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _ENOUGH = 128  # workgroups that keep a GPU busy
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
+_FIRST = 1024  # elements that sort_first.wgsl can choose
 
 
 def lower(step: Fused | Structured, limits: Limits = Limits()) -> list[Launch]:  # noqa: B008
@@ -307,7 +308,9 @@ def _scan(step: Structured, limits: Limits) -> list[Launch]:
 
 
 def _sort(step: Structured, limits: Limits) -> list[Launch]:
-    rows, n = step.arg[:2]
+    rows, n, first = step.arg
+    if first <= _FIRST and first <= n // 4 and n > (256 if limits.software else _BLOCK):
+        return _sort_first(step, rows, n, first, limits)
     if n <= (2048 if limits.software else 64):
         text = substitute(source("sort_rank"), {"ROWS": rows, "N": n})
         return [_launch(step, text, _tiles(rows * n, 64))]
@@ -326,6 +329,18 @@ def _sort(step: Structured, limits: Limits) -> list[Launch]:
             launches.append(_launch(step, text, _tiles(rows * whole // 2, 64)))
         launches.append(_launch(step, merge, blocks))
         half *= 2
+    return launches
+
+
+def _sort_first(step: Structured, rows: int, n: int, first: int, limits: Limits) -> list[Launch]:
+    most = 4 if limits.software else 2 * _ENOUGH  # workgroups that are of use at once
+    spans = max(1, min(most // rows, math.isqrt(n // (4 * first)), n // _BLOCK))
+    values = {"ROWS": rows, "N": n, "K": first, "SPAN": _tiles(n, spans), "ROOM": max(first, 256),
+              "SIZE": 32 if limits.software else 256}  # fmt: skip
+    text = substitute(source("sort_first"), values)
+    launches = [_launch(step, text, rows * spans)]
+    if spans > 1:
+        launches.append(_launch(step, substitute(text, {"MERGE": True}), rows))
     return launches
 
 

@@ -63,7 +63,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if not input._shape:
         return pair("topk", input.clone(), input.new_zeros((), dtype=dt.int64))
     d = wrap_dim(dim, input.ndim)
-    order = _order(input.transpose(d, -1), largest, k).narrow(-1, 0, k)
+    order = _order(input.transpose(d, -1), largest, max(k, 1)).narrow(-1, 0, k)
     index = order.to(dt.int64).transpose(d, -1)
     values = input.gather(d, index)
     if values._grad_fn is not None:
