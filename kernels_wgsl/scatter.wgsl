@@ -1,4 +1,5 @@
-// out[index[j]] = combine(out[index[j]], value[j]) for j < M; equal indices meet in any order.
+// out[at] = combine(out[at], value[e]) for e < N, at = index[e / WIDTH] · WIDTH + e % WIDTH; equal
+// indices meet in any order.
 //
 // Bindings: out (holds the base), index, value. A loop of compare-and-exchange, since WGSL has no
 // atomic operations on floats; contention on one element bounds it.
@@ -7,7 +8,8 @@
 @group(0) @binding(1) var<storage, read> index: array<i32>;
 @group(0) @binding(2) var<storage, read> value: array<T>;
 
-const M: u32 = 1u;
+const N: u32 = 1u;
+const WIDTH: u32 = 1u;
 
 // [combine
 alias T = f32;
@@ -19,9 +21,9 @@ fn main(
   @builtin(global_invocation_id) id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-  for (var j = id.x; j < M; j += groups.x * 64u) {
-    let at = u32(index[j]);
-    let mine = value[j];
+  for (var e = id.x; e < N; e += groups.x * 64u) {
+    let at = u32(index[e / WIDTH]) * WIDTH + e % WIDTH;
+    let mine = value[e];
     var seen = atomicLoad(&out[at]);
     loop {
       let next = bitcast<u32>(combine(bitcast<T>(seen), mine));

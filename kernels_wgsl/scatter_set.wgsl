@@ -1,4 +1,4 @@
-// out[index[j]] = value[j] for j < M; of equal indices any one wins.
+// out[index[e / WIDTH] · WIDTH + e % WIDTH] = value[e] for e < N; of equal indices any one wins.
 //
 // Bindings: out (holds the base), index, value, of any 32-bit type. Memory bounds it.
 
@@ -6,14 +6,15 @@
 @group(0) @binding(1) var<storage, read> index: array<i32>;
 @group(0) @binding(2) var<storage, read> value: array<u32>;
 
-const M: u32 = 1u;
+const N: u32 = 1u;
+const WIDTH: u32 = 1u;
 
 @compute @workgroup_size(64)
 fn main(
   @builtin(global_invocation_id) id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-  for (var j = id.x; j < M; j += groups.x * 64u) {
-    out[u32(index[j])] = value[j];
+  for (var e = id.x; e < N; e += groups.x * 64u) {
+    out[u32(index[e / WIDTH]) * WIDTH + e % WIDTH] = value[e];
   }
 }

@@ -205,27 +205,29 @@ def _lead(a: Advanced) -> tuple[Shape, Shape, Shape, list[int]]:
     return tuple(s[d] for d in before), shape, tuple(s[d] for d in after), dims
 
 
-def positions(a: Advanced) -> Tensor:
-    """The flat positions in ``view`` that the index reads, in the shape of the result."""
+def positions(a: Advanced) -> tuple[Tensor, Shape]:
+    """Which rows of ``view`` the index reads, and their shape; both are the result's."""
     before, shape, after, dims = _lead(a)
-    basis = contiguous_strides(a.view._shape)
-    rest = [d for d in range(a.view.ndim) if d not in dims]
+    tail = a.view._shape[dims[-1] + 1 :]  # indexed whole
+    basis = contiguous_strides(a.view._shape[: dims[-1] + 1])
+    rest = [d for d in range(dims[-1]) if d not in dims]
     n = len(shape)
     strides = [basis[d] for d in rest]
     strides[len(before) : len(before)] = [0] * n
+    after = after[: len(rest) - len(before)]
     full = (*before, *shape, *after)
     out: Node = iota(full, tuple(strides), 0, dt.int32)
     for nr, d in enumerate(dims):  # PyTorch's errors count index tensors, not dimensions
         t: Any = a.at[d]
         size = a.view._shape[d]
-        if not size and numel(full):
+        if not size and numel(full + tail):
             raise IndexError(f"index is out of bounds for dimension {nr} with size 0")
         k = ops.checked_index(t, size, nr).node()
         seen = k.shape
         k = view(k, (*seen, *(1,) * len(after)), (*contiguous_strides(seen), *(1,) * len(after)), 0)
         term = elementwise("mul", (k, const(basis[d], dt.int32)), dt.int32)
         out = elementwise("add", (out, term), dt.int32)
-    return Tensor._wrap(out, a.view.storage.device)
+    return Tensor._wrap(out, a.view.storage.device), tail
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -234,7 +236,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if not a.at:
         return a.view if a.view is not x else x._window_of_all()
     _check_static(a)
-    y = ops.take(a.view, positions(a))
+    y = ops.take(a.view, *positions(a))
     if y._grad_fn is not None:
         y._grad_fn.label = "IndexBackward0"
     return y
@@ -297,21 +299,22 @@ def _set_view(view: Tensor, value: Tensor) -> None:
 
 def put(a: Advanced, value: Tensor, accumulate: bool) -> None:
     """Writes or adds at index tensors of a view, in place."""
-    at = positions(a)
+    at, tail = positions(a)
+    shape = at._shape + tail
     if value.dtype is not a.view.dtype:
         value = value.to(a.view.dtype)
-    while value.ndim > at.ndim and value._shape[0] == 1:
+    while value.ndim > len(shape) and value._shape[0] == 1:
         value = value.squeeze(0)
     try:
-        value = value.expand(at._shape)
+        value = value.expand(shape)
     except RuntimeError:
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(value._shape)} cannot be broadcast to "
-            f"indexing result of shape {list(at._shape)}"
+            f"indexing result of shape {list(shape)}"
         ) from None
     old = a.view._before_write()
     mode = "add" if accumulate else "set"
-    new = ops.scatter(old.reshape(-1), at.reshape(-1), value.reshape(-1), mode)
+    new = ops.scatter(old.reshape(-1), at, value, mode)
     a.view._write(new.reshape(a.view._shape))
 
 

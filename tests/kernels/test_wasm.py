@@ -6,6 +6,7 @@ import importlib.util
 import math
 import struct
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -1079,19 +1080,27 @@ def test_the_first_of_a_sort(machine, rng, type_, rows, n, first, order):
     np.testing.assert_array_equal(shared[:, :first], expect[:, :first])
 
 
-@pytest.mark.parametrize("mode", ["set", "add", "prod", "max", "min"])
-@pytest.mark.parametrize("type_", ["f4", "f8", "i4", "i8"])
-def test_scatter(machine, rng, mode, type_):
-    out, value = rng.uniform(-9, 9, 50).astype(type_), rng.uniform(-3, 3, 200).astype(type_)
-    index = rng.integers(0, 50, 200).astype("i4")
-    expect = out.copy()
+@pytest.mark.parametrize("mode, type_", [
+    *product(["set", "add", "prod", "max", "min"], ["f4", "f8", "i4", "i8"]),
+    ("set", "i1"), ("set", "i2"),
+])  # fmt: skip
+@pytest.mark.parametrize("n, m, width", [(50, 200, 1), (20, 2100, 3), (9, 40, 5), (30, 90, 64),
+    (7, 2000, 65), (40, 1, 130)])  # fmt: skip
+def test_scatter(machine, rng, mode, type_, n, m, width):
+    out = rng.uniform(-9, 9, (n, width)).astype(type_)
+    value = rng.uniform(-3, 3, (m, width)).astype(type_)
+    index = rng.integers(0, n, m).astype("i4")
+    expect, shared = out.copy(), out.copy()
     f = {"add": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(mode)
     if f is None:
         expect[index] = value
     else:
         f.at(expect, index, value)
-    structured(machine, "scatter", (50, 200, mode), out, index, value)
-    np.testing.assert_allclose(out, expect, rtol=1e-6)
+    arg = (n * width, m, mode, width)
+    structured(machine, "scatter", arg, out, index, value)
+    np.testing.assert_array_equal(out, expect)
+    structured(Shares(machine, 5), "scatter", arg, shared, index, value)
+    np.testing.assert_array_equal(shared, expect)
 
 
 def test_copy(machine, rng):

@@ -148,7 +148,14 @@ def indexing() -> Any:
     y[2:7:2, 1:] = x[0:3, 1:] * 2
     z = tg.zeros(9, 6)
     z[i] = x[:4]
+    n = (tg.randn(30, 65) * 20).to(tg.int32)
+    row = tg.randint(0, 9, (30,))
     return [
+        x.index_add(0, i, x[:4]), tg.randn(9, 65).index_add(0, row, n * 0.5),
+        tg.zeros(2, 9, 16).index_add(1, row, tg.randn(2, 30, 16)),
+        n[:9].index_add(0, row, n), n[:9].to(tg.int64).index_add(0, row, n.to(tg.int64)),
+        tg.randn(9, 65).scatter_reduce(0, row.unsqueeze(1).expand(30, 65), n * 0.5, "amax"),
+        tg.zeros(9, 65).index_copy(0, i[:2], tg.randn(2, 65)), tg.ones(9, 5).index_fill(0, i, 2.0),
         x[i], y, z, x.gather(1, tg.tensor([[0, 5], [1, 1]])), x.index_select(1, i[:1]),
         tg.zeros(9).scatter_add(0, tg.tensor([1, 1, 3]), tg.ones(3)), x.cumsum(1), x.cumsum(0),
         x.sort(1).values, x.argsort(0), tg.randn(3000).sort().values, tg.randn(200, 3).argsort(0),

@@ -158,6 +158,99 @@ def test_gradients_of_writing() -> None:
     assert v.grad.tolist() == [10 + 3000, 100 + 2000]
 
 
+WIDTHS = [0, 1, 3, 5, 64, 65]
+
+
+def repeated_rows(width: int, dtype: Any) -> tuple[Any, Any, Any, list[int]]:
+    """A table, rows for it, and where they go; numbers that no sum rounds."""
+    places = [3, 0, -1, 3, 6, 0, 3]
+    table = torch.arange(7 * width).reshape(7, width) % 5
+    rows = torch.arange(len(places) * width).reshape(len(places), width) % 3
+    return table.to(dtype), rows.to(dtype), torch.tensor(places), places
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "float16", "bfloat16", "bool", "uint8",
+    "int8", "int16", "int32", "int64"])  # fmt: skip
+@pytest.mark.parametrize("width", WIDTHS)
+def test_whole_rows_of_each_dtype(width: int, name: str, device: str) -> None:
+    if name == "float64" and device == "webgpu":
+        return  # which a GPU has not
+    dtype = getattr(torch, name)
+    table, rows, index, places = repeated_rows(width, dtype)
+    added, new = table.tolist(), rows.tolist()
+    for j, k in enumerate(places):
+        pairs = zip(added[k], new[j], strict=True)
+        added[k] = [a or b if name == "bool" else a + b for a, b in pairs]
+    got = table.index_add(0, index, rows)
+    assert (got.dtype, got.tolist()) == (dtype, added)
+    table[index] = rows[:1]
+    table.index_copy_(0, torch.tensor([1]), rows[2:3])
+    for k in set(places):
+        assert table[k].tolist() == new[0]
+    assert table[1].tolist() == new[2]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_last_of_equal_rows_is_kept(width: int, device: str) -> None:
+    if device in ("webgpu", "auto"):
+        return  # on a GPU it may be any of them
+    table, rows, index, places = repeated_rows(width, torch.float32)
+    expect = table.tolist()
+    for j, k in enumerate(places):
+        expect[k] = rows[j].tolist()
+    assert table.index_copy(0, index, rows).tolist() == expect
+    table[index] = rows
+    assert table.tolist() == expect
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("reduce", ["sum", "prod", "amax", "amin"])
+def test_an_expanded_index_means_whole_rows(width: int, reduce: str) -> None:
+    table, rows, index, places = repeated_rows(width, torch.float32)
+    wide = index.remainder(7).unsqueeze(1).expand(len(places), width)
+    every = wide * 1  # an index per element
+    assert table.gather(0, wide).tolist() == table.gather(0, every).tolist()
+    for self in (True, False):
+        got = table.scatter_reduce(0, wide, rows, reduce, include_self=self)
+        assert (
+            got.tolist() == table.scatter_reduce(0, every, rows, reduce, include_self=self).tolist()
+        )
+    deep = torch.stack([table, table + 1])
+    part = wide.expand(2, len(places), width)
+    assert deep.gather(1, part).tolist() == deep.gather(1, part * 1).tolist()
+
+
+@pytest.mark.parametrize("width", [1, 3, 64])
+def test_gradients_of_rows_twice(width: int) -> None:
+    table, rows, index, places = repeated_rows(width, torch.float32)
+    table.requires_grad_()
+    rows.requires_grad_()
+    y = (torch.nn.functional.embedding(index % 7, table) ** 3).sum()
+    (g,) = torch.autograd.grad(y, table, create_graph=True)
+    g.sum().backward()
+    times = torch.tensor([float(sum(p % 7 == k for p in places)) for k in range(7)]).unsqueeze(1)
+    assert_values(g.detach(), (3 * table**2 * times).tolist())
+    assert_values(table.grad, (6 * table * times).tolist())
+    (g,) = torch.autograd.grad(
+        (table.index_add(0, index, rows) ** 3).sum(), rows, create_graph=True
+    )
+    sums = table.detach().index_add(0, index, rows.detach())
+    assert_values(g.detach(), (3 * sums**2)[index].tolist())
+    (h,) = torch.autograd.grad(g.sum(), rows)
+    assert_values(h, (6 * sums * times)[index].tolist())
+
+
+def test_rows_out_of_range() -> None:
+    table = torch.zeros(4, 3)
+    for k in (4, -5):
+        index = torch.tensor([1, k])
+        for f in (table.index_select, lambda d, i: table.index_add(d, i, torch.ones(2, 3)),
+                  lambda d, i: table.index_fill(d, i, 1.0)):  # fmt: skip
+            with pytest.raises(IndexError, match=r"out of .*dimension 0 with size 4"):
+                f(0, index).tolist()
+    assert table.index_add(0, torch.tensor([-1]), torch.ones(1, 3)).tolist()[3] == [1.0] * 3
+
+
 def test_index_out_of_range_leaves_the_page_going() -> None:
     x = counted(3)
     with pytest.raises(IndexError):

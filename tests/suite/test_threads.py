@@ -44,6 +44,19 @@ def test_training_is_the_same_bit_for_bit(device: str) -> None:
     assert found[1:] == found[:1] * 3
 
 
+def test_rows_are_added_in_order(device: str) -> None:
+    if device == "auto":
+        torch.set_default_device("cpu")
+    index, rows = torch.randint(0, 50, (5000,)), torch.randn(5000, 130)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        added = torch.zeros(50, 130).index_add(0, index, rows)
+        found.append((added.tolist(), torch.zeros(50, 130).index_copy(0, index, rows).tolist()))
+    if device != "webgpu":  # where equal indices meet in any order
+        assert found[1:] == found[:1] * 2
+
+
 def test_memory_grows_while_threads_run() -> None:
     torch.set_num_threads(2)
     x = torch.ones(512, 512)

@@ -318,7 +318,9 @@ def _sort(step: Structured, keys: Any, out: Any) -> None:
 
 
 def _scatter(step: Structured, out: Any, index: Any, value: Any) -> None:
-    mode = step.arg[2]
+    *_, mode, width = step.arg
+    if width > 1:  # at() is fast for flat positions only
+        index = (index[:, None] * width + np.arange(width)).reshape(-1)
     if mode == "set":
         out[index] = value
     else:

@@ -21,6 +21,7 @@ CAPS = Caps(split_over=1 << 17, chunk=1 << 14, turned=True, epilogues=True, atte
 SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
 QUERIES = 60  # of a head: a unit of work of attention, at least
 ELEMENT = 8  # operations in the time that an element of an operand costs
+_ROW = 8  # elements scattered in the time in which each share looks at an index
 
 
 def _launch(
@@ -122,11 +123,13 @@ def _sort(step: Structured) -> list[Launch]:
 
 
 def _scatter(step: Structured) -> list[Launch]:
-    n, m, mode = step.arg
+    n, m, mode, width = step.arg
+    shares = max(1, min(64, width // _ROW, m * width // 100_000))
+    kernel, row = f"scatter_{_letter(step)}", width
     if mode == "set":
-        return _launch("scatter_set", step.operands, (n, m, step.dtypes[0].itemsize))
-    mode = "sum" if mode == "add" else mode
-    return _launch(f"scatter_{_letter(step)}", step.operands, (n, m, FOLDS.index(mode)))
+        kernel, row = "scatter_set", width * step.dtypes[0].itemsize
+    fold = FOLDS.index({"add": "sum", "set": "sum"}.get(mode, mode))
+    return _launch(kernel, step.operands, (n // width, m, row, fold), shares)
 
 
 def _copy(step: Structured) -> list[Launch]:

@@ -34,6 +34,7 @@ CAPS = Caps(
 )
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _ENOUGH = 128  # workgroups that keep a GPU busy
+_WIDE = 8  # elements of a row that scatter_rows.wgsl adds faster than atomic operations do
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
 _FIRST = 1024  # elements that sort_first.wgsl can choose
 
@@ -345,12 +346,19 @@ def _sort_first(step: Structured, rows: int, n: int, first: int, limits: Limits)
 
 
 def _scatter(step: Structured, limits: Limits) -> list[Launch]:
-    _, m, mode = step.arg
+    n, m, mode, width = step.arg
+    if limits.software and width >= _WIDE and mode != "set":
+        text, flags = _combining(source("scatter_rows"), _FOLD.get(mode, mode), step.dtypes[0])
+        strips = _tiles(width, 4)
+        ranges = _tiles(16, strips)
+        values = {"M": m, "WIDTH": width, "RANGES": ranges, "SIZE": _tiles(n // width, ranges)}
+        return [_launch(step, substitute(text, values), _tiles(strips * ranges, 4), flags=flags)]
     if mode == "set":
         text, flags = source("scatter_set"), 0
     else:
         text, flags = _combining(source("scatter"), _FOLD.get(mode, mode), step.dtypes[0])
-    return [_launch(step, substitute(text, {"M": m}), _tiles(m, 64), flags=flags)]
+    text = substitute(text, {"N": m * width, "WIDTH": width})
+    return [_launch(step, text, _tiles(m * width, 64), flags=flags)]
 
 
 _FOLD = {"add": "sum"}

@@ -8,7 +8,7 @@ from .. import dtypes as dt
 from ..dtypes import DType
 from ..graph import const, elementwise, iota
 from ..ops import functional as ops
-from ..shape import contiguous_strides, numel, wrap_dim
+from ..shape import Shape, contiguous_strides, numel, wrap_dim
 from ..tensor import Tensor
 
 
@@ -18,8 +18,9 @@ def _check_index(name: str, index: Tensor) -> None:
         raise RuntimeError(f"{name}(): Expected dtype {both} for index")
 
 
-def _along(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Flat positions in ``x`` of an index along one dimension."""
+def _along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Shape]:
+    """Which rows of ``x`` an index along one dimension means, and their shape: that of the last
+    dimensions where the index is one number, expanded."""
     _check_index(name, index)
     ops.device_of(name, (x, index))
     if x.ndim != index.ndim and not (x.ndim <= 1 and index.ndim <= 1):
@@ -30,18 +31,28 @@ def _along(name: str, x: Tensor, dim: int, index: Tensor) -> Tensor:
     d = wrap_dim(dim, x.ndim)
     shape = x._shape or (1,)
     own = index._shape or (1,)
-    basis = contiguous_strides(shape)
     for k, (n, m) in enumerate(zip(own, shape, strict=True)):
         if k != d and n > m:
             raise RuntimeError(
                 f"Size does not match at dimension {k} expected index {list(index._shape)} to be "
                 f"no larger than self {list(x._shape)} apart from dimension {d}"
             )
+    k = len(own)
+    while k > d + 1 and index._strides[k - 1] == 0 and own[k - 1] == shape[k - 1]:
+        k -= 1
+    head = index._shape[:k]
+    index = index._window(head, index._strides[:k], index._offset)
+    return _flat(shape[:k], d, index.reshape(own[:k]), own[:k]).reshape(head), own[k:]
+
+
+def _flat(shape: Shape, d: int, index: Tensor, own: Shape) -> Tensor:
+    """Positions in the linear numbering of ``shape``: those of ``own``, but along ``d`` what
+    ``index`` says."""
+    basis = contiguous_strides(shape)
     rest = iota(own, tuple(0 if k == d else s for k, s in enumerate(basis)), 0, dt.int32)
-    at = ops.checked_index(index.reshape(own), shape[d], d).node()
+    at = ops.checked_index(index, shape[d], d).node()
     step = elementwise("mul", (at, const(basis[d], dt.int32)), dt.int32)
-    node = elementwise("add", (rest, step), dt.int32)
-    return Tensor._wrap(node, x.storage.device).reshape(index._shape)
+    return Tensor._wrap(elementwise("add", (rest, step), dt.int32), index.storage.device)
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
@@ -49,7 +60,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if not index.numel():
         wrap_dim(dim, input.ndim)
         return input.new_zeros(index._shape)
-    y = ops.take(input, _along("gather", input, dim, index))
+    y = ops.take(input, *_along("gather", input, dim, index))
     return _labelled(y, "GatherBackward0")
 
 
@@ -82,22 +93,16 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         return input.clone()
     d = wrap_dim(dim, input.ndim)
     k = index.reshape(-1)
-    y = ops.take(input, _rows(input, d, k))
+    y = ops.take(input, *_rows(input, d, k))
     return _labelled(y, "IndexSelectBackward0")
 
 
-def _rows(x: Tensor, d: int, index: Tensor) -> Tensor:
-    """Flat positions of whole slices along a dimension."""
-    basis = contiguous_strides(x._shape)
-    n = index._shape[0]
-    shape = (*x._shape[:d], n, *x._shape[d + 1 :])
-    rest = iota(shape, tuple(0 if k == d else s for k, s in enumerate(basis)), 0, dt.int32)
-    if not numel(shape):
-        return Tensor._wrap(const(0, dt.int32, shape), x.storage.device)
-    at = ops.checked_index(index, x._shape[d], d)
-    step = elementwise("mul", (at.node(), const(basis[d], dt.int32)), dt.int32)
-    tall = Tensor._wrap(step, x.storage.device).reshape((n, *(1,) * (x.ndim - d - 1)))
-    return Tensor._wrap(elementwise("add", (rest, tall.node()), dt.int32), x.storage.device)
+def _rows(x: Tensor, d: int, index: Tensor) -> tuple[Tensor, Shape]:
+    """Which rows of ``x`` whole slices along a dimension are, and their shape."""
+    own, tail = (*x._shape[:d], index._shape[0]), x._shape[d + 1 :]
+    if not numel(own + tail):
+        return Tensor._wrap(const(0, dt.int32, own), x.storage.device), tail
+    return _flat(x._shape[: d + 1], d, index, own), tail
 
 
 # --- scatter ------------------------------------------------------------------------------------
@@ -107,14 +112,14 @@ _REDUCE = {
 }  # fmt: skip
 
 
-def _put(x: Tensor, at: Tensor, src: Any, mode: str) -> Tensor:
-    """A copy of ``x`` changed at flat positions."""
-    if not at.numel():
+def _put(x: Tensor, at: Tensor, tail: Shape, src: Any, mode: str) -> Tensor:
+    """A copy of ``x`` changed at flat positions, which count rows of the shape ``tail``."""
+    shape = at._shape + tail
+    if not numel(shape):
         return x.clone()
     if not isinstance(src, Tensor):
         src = x.new_full((), src, dtype=x.dtype)
-    value = src.expand(at._shape).reshape(-1)
-    return ops.scatter(x.reshape(-1), at.reshape(-1), value, mode).reshape(x._shape)
+    return ops.scatter(x.reshape(-1), at, src.expand(shape), mode).reshape(x._shape)
 
 
 def _source(name: str, x: Tensor, index: Tensor, src: Tensor) -> Tensor:
@@ -153,7 +158,7 @@ def scatter(
     if not index.numel():
         return input.clone()
     return _labelled(
-        _put(input, _along("scatter", input, dim, index), src, mode), "ScatterBackward0"
+        _put(input, *_along("scatter", input, dim, index), src, mode), "ScatterBackward0"
     )
 
 
@@ -162,7 +167,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     src = _source("scatter_add", input, index, src)
     if not index.numel():
         return input.clone()
-    y = _put(input, _along("scatter", input, dim, index), src, "add")
+    y = _put(input, *_along("scatter", input, dim, index), src, "add")
     return _labelled(y, "ScatterAddBackward0")
 
 
@@ -175,12 +180,12 @@ def scatter_reduce(
     src = _source("scatter_reduce", input, index, src)
     at = _along("scatter_reduce", input, dim, index)
     mode = "add" if reduce == "mean" else _REDUCE[reduce]
-    base = input if include_self else _put(input, at, _NEUTRAL[mode](input.dtype), "set")
-    y = _put(base, at, src, mode)
+    base = input if include_self else _put(input, *at, _NEUTRAL[mode](input.dtype), "set")
+    y = _put(base, *at, src, mode)
     if reduce != "mean":
         return y
     ones = input.new_zeros(input._shape) + (1 if include_self else 0)
-    count = _put(ones, at, 1, "add").clamp(min=1)
+    count = _put(ones, *at, 1, "add").clamp(min=1)
     if not input.dtype.is_floating_point:
         return y.div(count, rounding_mode="floor")
     return y / count
@@ -213,25 +218,25 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
             f"({source._shape[d]}), for dim: {d}"
         )
     source = source if alpha == 1 else source * alpha
-    return _put(input, _rows(input, d, index.reshape(-1)), source, "add")
+    return _put(input, *_rows(input, d, index.reshape(-1)), source, "add")
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """Copies slices of ``source`` to the given positions of a dimension, in a copy."""
     d = wrap_dim(dim, input.ndim)
-    return _put(input, _rows(input, d, index.reshape(-1)), source, "set")
+    return _put(input, *_rows(input, d, index.reshape(-1)), source, "set")
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Fills the given positions of a dimension, in a copy."""
     d = wrap_dim(dim, input.ndim)
-    return _put(input, _rows(input, d, index.reshape(-1)), value, "set")
+    return _put(input, *_rows(input, d, index.reshape(-1)), value, "set")
 
 
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """Puts (or adds) at flat positions, in a copy."""
     at = ops.checked_index(index, input.numel(), 0)
-    return _put(input, at, source.reshape(index._shape), "add" if accumulate else "set")
+    return _put(input, at, (), source.reshape(index._shape), "add" if accumulate else "set")
 
 
 # --- masks --------------------------------------------------------------------------------------
@@ -327,9 +332,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.numel() and int(input.min().item()) < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     base = input.new_zeros((n,), dtype=dt.int64 if weights is None else weights.dtype)
-    return _put(
-        base, ops.checked_index(input, max(n, 1), 0), 1 if weights is None else weights, "add"
-    )
+    at = ops.checked_index(input, max(n, 1), 0)
+    return _put(base, at, (), 1 if weights is None else weights, "add")
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:

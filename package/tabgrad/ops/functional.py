@@ -199,24 +199,31 @@ def reduce(x: Tensor, kind: str, dims: Shape, keepdim: bool = False) -> Tensor:
 # --- take and scatter: all indexing -------------------------------------------------------------
 
 
-def _take_node(x: Node, index: Node) -> Node:
+def _take_node(x: Node, index: Node, tail: Shape) -> Node:
+    if tail:
+        n, row = len(tail), index.shape
+        begin = elementwise("mul", (index, const(numel(tail), int32)), int32)
+        begin = view(begin, (*row, *(1,) * n), (*contiguous_strides(row), *(1,) * n), 0)
+        along = iota((*row, *tail), (*(0,) * len(row), *contiguous_strides(tail)), 0, int32)
+        index = elementwise("add", (along, begin), int32)
     return Node("take", (x, index), index.shape, x.dtype, numel(x.shape))
 
 
 TAKE = Row("take", "x index", _take_node, {
     "x": lambda g, x_shape, index: scatter(
-        g.new_zeros((numel(x_shape),)), index.reshape(-1), g.reshape(-1), "add"
+        g.new_zeros((numel(x_shape),)), index, g, "add"
     ).reshape(x_shape),
 })  # fmt: skip
 
 
-def take(x: Tensor, index: Tensor) -> Tensor:
-    """``x`` read at positions of its linear numbering; ``index`` is int32 and already in range."""
-    return apply(TAKE, x, index)
+def take(x: Tensor, index: Tensor, tail: Shape = ()) -> Tensor:
+    """``x`` read at positions of its linear numbering, which counts rows of the shape ``tail``;
+    ``index`` is int32 and already in range."""
+    return apply(TAKE, x, index, tail=tail)
 
 
 def _scatter_node(base: Node, index: Node, value: Node, mode: str) -> Node:
-    if not numel(index.shape):
+    if not numel(value.shape):
         return base
     return Node("scatter", (base, index, value), base.shape, base.dtype, mode)
 
@@ -232,16 +239,19 @@ def _grad_scatter_base(g: Any, base: Any, index: Any, value: Any, out: Any, mode
 
 
 def _grad_scatter_value(g: Any, base: Any, index: Any, value: Any, out: Any, mode: str) -> Any:
-    picked = take(g, index)
+    tail = value._shape[index.ndim :]
+    picked = take(g, index, tail)
     if mode in ("add", "set"):
         return picked
+    mine = take(out, index, tail)
     if mode == "prod":
-        return picked * take(out, index) / value
-    return picked * (value == take(out, index)) / take(_winners(base, index, value, out), index)
+        return picked * mine / value
+    winners = _winners(base, index, value, out)
+    return picked * (value == mine) / take(winners, index, tail)
 
 
 def _winners(base: Tensor, index: Tensor, value: Tensor, out: Tensor) -> Tensor:
-    hit = (value == take(out, index)).to(base.dtype)
+    hit = (value == take(out, index, value._shape[index.ndim :])).to(base.dtype)
     return scatter((base == out).to(base.dtype), index, hit, "add").clamp(min=1)
 
 
@@ -251,7 +261,8 @@ SCATTER = Row("scatter", "base index value", _scatter_node, {
 
 
 def scatter(base: Tensor, index: Tensor, value: Tensor, mode: str = "set") -> Tensor:
-    """A copy of flat ``base`` with ``value`` put, added, multiplied … at flat positions."""
+    """A copy of flat ``base`` with ``value`` put, added, multiplied … at flat positions. What
+    ``value`` has of dimensions beyond those of ``index`` is a row, and rows are what it counts."""
     return apply(SCATTER, base, index, value, mode=mode)
 
 

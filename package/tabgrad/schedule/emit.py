@@ -225,8 +225,8 @@ class Emitter:
             base, index, value = node.srcs
             operands = [self.material(index), self.material(value)]
             out = self._base_slot(base, node)
-            arg = (numel(base.shape), numel(index.shape), node.arg)
-            self._step("scatter", arg, (out, *operands))
+            n, m, width = numel(base.shape), numel(index.shape), numel(value.shape)
+            self._step("scatter", (n, m, node.arg, width // m), (out, *operands))
         elif node.op == "empty":
             self.slot_for(node)
         elif node.op in ("scan", "sort"):
