@@ -189,7 +189,8 @@ enum { FLOAT32 = 8 };  // its place among them
   X(l, int64_t, l, int64_t, min, min_l, min_l, INT64_MAX)
 
 // `fold` takes a tile into one cell: sixteen running values, then a tree, then a wide accumulator,
-// so that the sum of ten million ones is ten million. `join` works lane by lane, on one or four rows.
+// so that the sum of ten million ones is ten million. `join` works lane by lane, on one row or AT_ONCE.
+#define AT_ONCE 8
 typedef void Fold(Cell *total, const void *x, int n);
 typedef void Join(void *restrict total, uint8_t *const *x, int rows, int n);
 typedef void Fill(void *d, int n);
@@ -209,13 +210,17 @@ typedef void Finish(void *d, const Cell *total);
   }                                                                                         \
   static void join_##name##_##t(void *restrict total, uint8_t *const *rows, int n_rows, int n) { \
     T *y = total;                                                                           \
-    const T *a = (const T *)rows[0];                                                        \
+    const T *x[AT_ONCE];                                                                    \
+    for (int r = 0; r < n_rows; r++) x[r] = (const T *)rows[r];                             \
     if (n_rows == 1) {                                                                      \
-      LANES_LOOP(n) y[i] = NARROW(y[i], a[i]);                                              \
+      LANES_LOOP(n) y[i] = NARROW(y[i], x[0][i]);                                           \
       return;                                                                               \
     }                                                                                       \
-    const T *b = (const T *)rows[1], *c = (const T *)rows[2], *e = (const T *)rows[3];      \
-    LANES_LOOP(n) y[i] = NARROW(NARROW(NARROW(NARROW(y[i], a[i]), b[i]), c[i]), e[i]);      \
+    LANES_LOOP(n) {                                                                         \
+      T s = y[i];                                                                           \
+      for (int r = 0; r < AT_ONCE; r++) s = NARROW(s, x[r][i]);                             \
+      y[i] = s;                                                                             \
+    }                                                                                       \
   }                                                                                         \
   static void fill_##name##_##t(void *d, int n) { LANES_LOOP(n) ((T *)d)[i] = ZERO; }       \
   static void start_##name##_##t(Cell *total) { total->w = (W)(T)ZERO; }                    \
@@ -235,11 +240,23 @@ FOLDS(FOLD)
         s[k] = PICK(s[k], y);                                                               \
         bad[k] = wasm_v128_or(bad[k], wasm_f32x4_ne(y, y));                                 \
       }                                                                                     \
-    for (int k = 0; k < 4; k++) {                                                           \
+    for (int k = 0; k < 4; k++)                                                             \
       s[k] = wasm_v128_bitselect(wasm_f32x4_splat(NAN), s[k], bad[k]);                      \
-      fold_##name##_f(total, s + k, 4);                                                     \
-    }                                                                                       \
+    for (int w = 2; w; w /= 2)                                                              \
+      for (int k = 0; k < w; k++) s[k] = wasm_f32x4_##name(s[k], s[k + w]);                 \
+    fold_##name##_f(total, s, 4);                                                           \
     if (n > 0) fold_##name##_f(total, x, n);                                                \
+  }                                                                                         \
+  static void join_##name##_fast(void *restrict total, uint8_t *const *rows, int n_rows, int n) { \
+    v128_t *y = total, bad = wasm_i32x4_splat(0);                                           \
+    for (int i = 0; n_rows > 1 && i < n; i += 4, y++)                                       \
+      for (int r = 0; r < AT_ONCE; r++) {                                                   \
+        v128_t x = wasm_v128_load(rows[r] + 4 * i);                                         \
+        *y = PICK(*y, x);                                                                   \
+        bad = wasm_v128_or(bad, wasm_f32x4_ne(x, x));                                       \
+      }                                                                                     \
+    for (int r = 0; r < n_rows && (n_rows == 1 || wasm_v128_any_true(bad)); r++)            \
+      join_##name##_f(total, rows + r, 1, n);                                               \
   }
 EXTREME_FOLD(max, wasm_f32x4_pmax, -INFINITY)
 EXTREME_FOLD(min, wasm_f32x4_pmin, INFINITY)
@@ -256,6 +273,8 @@ static void fold_sum_fast(Cell *total, const void *p, int n) {
 }
 #define fold_sum_f fold_sum_fast
 #define fold_max_f fold_max_fast
+#define join_max_f join_max_fast
+#define join_min_f join_min_fast
 #define fold_min_f fold_min_fast
 typedef struct {
   Fold *fold;
@@ -567,20 +586,21 @@ static void row_of_tiles(const Head *h, const int32_t *reduce, int n_reduce, Pla
   }
 }
 
-// Nothing but a sum (product, …) of rows that are read in place: four at a time.
-static int four_rows(const Head *h, const int32_t *body, const Place *place) {
+// Nothing but a sum (product, …) of rows that are read in place: AT_ONCE of them, which is one pass
+// over the totals, and as many streams as memory likes.
+static int rows_at_once(const Head *h, const int32_t *body, const Place *place) {
   const int32_t *reduce = body + 1 + body[2];
   int plain = body[1] == LOAD_OP && body[6] & IN_PLACE && reduce[0] == REDUCE_OP;
-  if (!plain || body[0] != body[2] + reduce[1] || place->n % 4 || place->outer % 4) return 0;
-  if (place->outer + 4 > h->inner || (h->merge + 1) % 4) return 0;
-  uint8_t *rows[4];
-  for (int k = 0; k < 4; k++) {
+  if (!plain || body[0] != body[2] + reduce[1] || place->n % 4 || place->outer % AT_ONCE) return 0;
+  if (place->outer + AT_ONCE > h->inner || (h->merge + 1) % AT_ONCE) return 0;
+  uint8_t *rows[AT_ONCE];
+  for (int k = 0; k < AT_ONCE; k++) {
     Place at = *place;
     at.outer += k;
     load(body + 3, &at);
     rows[k] = registers[body[3]];
   }
-  reductions[reduce[4]].join(home(reduce[5]), rows, 4, place->n);
+  reductions[reduce[4]].join(home(reduce[5]), rows, AT_ONCE, place->n);
   return 1;
 }
 
@@ -595,7 +615,7 @@ static void rows_in_lanes(const Head *h, const int32_t *reduce, int n_reduce, Pl
   }
   for (int j = 0; j < h->inner; j++) {
     place.outer = j;
-    if (four_rows(h, body, &place)) j += 3;
+    if (rows_at_once(h, body, &place)) j += AT_ONCE - 1;
     else run(body, &place, 0);
     if ((j & h->merge) != h->merge && j + 1 < h->inner) continue;
     for (int k = 0; k < n_reduce; k++) {

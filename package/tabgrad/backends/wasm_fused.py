@@ -357,7 +357,7 @@ class _Kernel:
                 self.block //= 2
         for at, k in enumerate(self.kept):
             self.kept_at[k] = SCRATCH_BYTES + at * self.block * self.row_bytes
-        self.merge = (1 << (self.inner.bit_length() + 1) // 2) - 1
+        self.merge = (1 << max(3, (self.inner.bit_length() + 1) // 2)) - 1
         self.find_compact(sections)
         head = [self.rows, self.inner, int(self.along_inner), lanes, self.block]
         words = [*head, lanes * self.bytes, self.phases, self.merge]
