@@ -10,31 +10,38 @@
 #include "gemm.h"
 
 #define FEW_DOTS 8  // rows, or columns, up to which dot products are as fast as tiles
+#define FEW_SUMS 3  // rows up to which sums of rows are
 
-// One row times a matrix whose rows are contiguous: four rows of b per pass over out.
-static void NAME(row_by_rows)(const NAME(Gemm) *g) {
-  for (int j = 0; j < g->n; j++) g->c[j] = 0;
-  for (int k = 0; k < g->k; k += 4) {
-    REAL s[4];
-    const REAL *b[4];
-    for (int q = 0; q < 4; q++) {
-      int at = k + q < g->k ? k + q : k;
-      s[q] = k + q < g->k ? g->a[at * g->a_step] : 0;
-      b[q] = g->b + at * g->b_row;
-    }
-    int j = 0, left = g->k - k;
-    v128_t s0 = SPLAT(s), s1 = SPLAT(s + 1), s2 = SPLAT(s + 2), s3 = SPLAT(s + 3);
-    for (; left >= 4 && j + WIDTH <= g->n; j += WIDTH) {
-      v128_t c = LOADV(g->c + j);
-      c = MADD(s0, LOADV(b[0] + j), c);
-      c = MADD(s1, LOADV(b[1] + j), c);
-      c = MADD(s2, LOADV(b[2] + j), c);
-      c = MADD(s3, LOADV(b[3] + j), c);
-      STOREV(g->c + j, c);
-    }
-    for (; j < g->n; j++)
-      for (int q = 0; q < 4 && q < left; q++) g->c[j] += s[q] * b[q][j];
+// c += a(.., k) b(k, ..) for `rows` rows of a and for `depth` rows k of b, each `apart` from the last.
+INLINED void NAME(add_rows)(const NAME(Gemm) *g, int rows, int k, int depth, int apart) {
+  v128_t s[2][4];
+  const REAL *b[4];
+  UNROLL_FULLY for (int q = 0; q < depth; q++) {
+    b[q] = g->b + (k + q * apart) * g->b_row;
+    UNROLL_FULLY for (int r = 0; r < rows; r++)
+      s[r][q] = SPLAT(g->a + r * g->a_row + (k + q * apart) * g->a_step);
   }
+  int j = 0;
+  for (; j + WIDTH <= g->n; j += WIDTH)
+    UNROLL_FULLY for (int r = 0; r < rows; r++) {
+      v128_t c = LOADV(g->c + r * g->c_row + j);
+      UNROLL_FULLY for (int q = 0; q < depth; q++) c = MADD(s[r][q], LOADV(b[q] + j), c);
+      STOREV(g->c + r * g->c_row + j, c);
+    }
+  for (; j < g->n; j++)
+    for (int r = 0; r < rows; r++)
+      for (int q = 0; q < depth; q++)
+        g->c[r * g->c_row + j] +=
+            g->a[r * g->a_row + (k + q * apart) * g->a_step] * b[q][j];
+}
+
+// One or two rows times a matrix whose rows are contiguous: four far rows of b per pass over c.
+INLINED void NAME(sum_rows)(const NAME(Gemm) *g, int rows) {
+  int apart = g->k / 4, k = 0;
+  for (int r = 0; r < rows; r++)
+    for (int j = 0; j < g->n; j++) g->c[r * g->c_row + j] = 0;
+  for (; k < apart; k++) NAME(add_rows)(g, rows, k, 4, apart);
+  for (k = 4 * apart; k < g->k; k++) NAME(add_rows)(g, rows, k, 1, 0);
 }
 
 // c(i.., j..) for `rows` rows of a and `count` of `across` columns of b, each `apart` columns from
@@ -110,10 +117,11 @@ static void NAME(few_by_columns)(const NAME(Gemm) *g) {
 
 static void NAME(multiply_by)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int few) {
   if (few == 2) NAME(few_by_columns)(g);
-  for (int i = 0; few == 1 && i < g->m; i++) {
-    NAME(Gemm) row = *g;
-    row.a += i * g->a_row, row.c += i * g->c_row;
-    NAME(row_by_rows)(&row);
+  for (int i = 0; few == 1 && i < g->m; i += 2) {
+    NAME(Gemm) two = *g;
+    two.a += i * g->a_row, two.c += i * g->c_row;
+    if (g->m - i > 1) NAME(sum_rows)(&two, 2);
+    else NAME(sum_rows)(&two, 1);
   }
   if (!few) NAME(gemm)(g, e);
   else if (g->c_column == 1)
@@ -129,7 +137,7 @@ void NAME(product)(NAME(Gemm) g, const NAME(Epilogue) *e, int slice, int slices)
   if (swap)
     g = (NAME(Gemm)){g.n, g.m,      g.k,     g.b, g.b_column, g.b_row,
                      g.a, g.a_step, g.a_row, g.c, 1,          g.c_row};
-  int few = contiguous && least <= FEW_DOTS ? 2 : g.m <= 2 && g.b_column == 1 && g.c_column == 1;
+  int few = contiguous && least <= FEW_DOTS ? 2 : g.m <= FEW_SUMS && g.b_column == 1 && g.c_column == 1;
   if (!g.k) few = 2;
   if (g.m > g.n) {
     int from = NAME(share)(g.m, MR, slice, slices);
