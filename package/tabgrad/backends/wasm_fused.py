@@ -406,12 +406,17 @@ class _Kernel:
                 "a fused kernel has too many values at once for the wasm device"
             )
         row = self.bytes * max(self.n_registers, 1)
-        lanes = min(1024, max(TILE_BYTES // row, 256), SCRATCH_BYTES // row)
+        most = 4096 if self.along_inner and self.bare() else 1024
+        lanes = min(most, max(TILE_BYTES // row, 256), SCRATCH_BYTES // row)
         space = self.inner if self.along_inner else self.rows
         if not self.along_inner and self.inner > 64:  # columns: enough blocks for several threads
             lanes = min(lanes, max(128, space // 4))
         lanes = max(4, min(lanes, max(self.rows, self.inner) + 15) // 16 * 16)
         return self.fitting(lanes)
+
+    def bare(self) -> bool:
+        """Is nothing computed but totals of what is loaded?"""
+        return {i.op for i in self.instrs} <= {"load", "reduce", "store"}
 
     def fitting(self, lanes: int) -> int:
         """Lanes that divide the runs of all views, if there are such: no tile ends within one."""
