@@ -214,6 +214,20 @@ def test_a_sum_of_many_is_made_of_parts() -> None:
     assert (x * 2 - 1).mean().item() == 1
 
 
+@pytest.mark.parametrize("shape", [(1024, 1024), (1026, 1040), (7, 150, 1024), (521, 2016)])
+def test_down_long_columns(shape: tuple[int, ...]) -> None:
+    """Where every way to divide the work, or none, fits the shape."""
+    x = torch.arange(math.prod(shape)).remainder(1009).reshape(shape)
+    down = tuple(range(len(shape) - 1))
+    flat = x.numpy().reshape(-1, shape[-1])
+    y = x.float()
+    assert y.sum(down).tolist() == flat.sum(0).tolist()  # exact: below 2 ** 24
+    assert y.amax(down).tolist() == flat.max(0).tolist()
+    assert x.sum(down).tolist() == flat.sum(0).tolist()
+    y[..., 3] = math.nan
+    assert y.amin(down).isnan().nonzero().tolist() == [[3]]
+
+
 def test_named_results() -> None:
     x = torch.tensor([[1.0, 5.0], [7.0, 3.0]])
     best = x.max(dim=1)

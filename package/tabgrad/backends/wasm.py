@@ -17,7 +17,9 @@ from ..schedule import Caps
 from .wasm_fused import fused
 from .wasm_ops import FOLDS
 
-CAPS = Caps(split_over=1 << 17, chunk=1 << 14, turned=True, epilogues=True, attention=True)
+CAPS = Caps(
+    split_over=1 << 17, chunk=1 << 14, columns=1 << 20, turned=True, epilogues=True, attention=True
+)
 SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
 QUERIES = 60  # of a head: a unit of work of attention, at least
 ELEMENT = 8  # operations in the time that an element of an operand costs

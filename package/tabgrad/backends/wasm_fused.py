@@ -406,7 +406,7 @@ class _Kernel:
                 "a fused kernel has too many values at once for the wasm device"
             )
         row = self.bytes * max(self.n_registers, 1)
-        most = 4096 if self.along_inner and self.bare() else 1024
+        most = (4096 if self.along_inner else 2048) if self.bare() else 1024
         lanes = min(most, max(TILE_BYTES // row, 256), SCRATCH_BYTES // row)
         space = self.inner if self.along_inner else self.rows
         if not self.along_inner and self.inner > 64:  # columns: enough blocks for several threads

@@ -196,6 +196,8 @@ class Rewriter:
         src, limit = node.srcs[0], self.caps.split_over
         inner = numel(src.shape[len(src.shape) - k :])
         rows = numel(node.shape)
+        if self.caps.columns and rows * inner >= self.caps.columns and _down(src, k):
+            return self._columns(node, rows, inner)
         if not limit or inner <= limit or rows >= 64:
             return node
         chunk = next((c for c in range(self.caps.chunk, 63, -1) if inner % c == 0), 0)
@@ -207,6 +209,21 @@ class Rewriter:
         first = Node("reduce", (seen,), (rows, parts), node.dtype, (kind, 1))
         self.keep += [seen, first]
         return self._split(Node("reduce", (first,), node.shape, node.dtype, (kind, 1)))
+
+    def _columns(self, node: Node, rows: int, inner: int) -> Node:
+        """A sum down the columns of a large matrix in parts, which threads share: each reads whole
+        rows, as memory likes it."""
+        parts = next((n for n in (4, 5, 6, 7) if inner % n == 0), 0)
+        if not parts or rows % 16 or rows > 2048:
+            return node
+        chunk = inner // parts
+        shape = (parts, rows, chunk)
+        window = Node("view", node.srcs, shape, node.dtype, ((chunk, inner, 1), 0))
+        seen = self._view(node.srcs[0], window, False)
+        first = Node("reduce", (seen,), (parts, rows), node.dtype, (node.arg[0], 1))
+        turned = Node("view", (first,), (rows, parts), node.dtype, ((1, rows), 0))
+        self.keep += [seen, first, turned]
+        return Node("reduce", (turned,), node.shape, node.dtype, (node.arg[0], 1))
 
     def _linear(self, node: Node, x: Node, w: Node) -> Node | None:
         """x wᵀ for a few rows and a weight in memory of 16 bits, which is read as it is."""
@@ -247,6 +264,16 @@ def _turned(shape: Shape) -> tuple[Shape, Shape, int]:
     """The window on a matrix that is its transpose: shape, strides and offset."""
     strides = contiguous_strides(shape)
     return shape[:-2] + shape[:-3:-1], strides[:-2] + strides[:-3:-1], 0
+
+
+def _down(src: Node, k: int) -> bool:
+    """Do the last k dimensions go down the columns of a matrix in memory?"""
+    if src.op != "view" or src.srcs[0].op != "buffer":
+        return False
+    strides = [s for s, n in zip(src.arg[0], src.shape, strict=True) if n > 1]
+    inner = sum(n > 1 for n in src.shape[len(src.shape) - k :])
+    across, down = strides[: len(strides) - inner], strides[len(strides) - inner :]
+    return bool(across and down) and across[-1] == 1 and min(down) > 1
 
 
 def _rebuilt(node: Node, srcs: tuple[Node, ...]) -> Node:

@@ -28,6 +28,7 @@ class Caps(NamedTuple):
     packed: bool = False  # 16-bit floats share a word: only contiguous elementwise stores
     split_over: int = 0  # reductions of few rows longer than this are done in two steps; 0: never
     chunk: int = 1024  # at most so many elements of such a reduction go to one partial result
+    columns: int = 0  # sums down columns of at least so many elements are done in parts; 0: never
     turned: bool = False  # transposed operands of an elementwise kernel are turned beforehand
     wide: bool = True  # has int64 and float64; else int64 is kept in 32 bits
     max_inner: int = 1 << 16  # longest row that may be walked more than once in a kernel
