@@ -6,12 +6,14 @@
 // Blocked: dimension 0 runs along the target, dimension 1 along the source. Sixteen by sixteen
 // elements go through a small square, so that a cache line of either side is touched once; without
 // it, lines a power of two apart would push each other out of the cache. Else dimension 0 is a run
-// in both. A share is some of the strips (sixteen of dimension 1) or runs. Bound by memory.
+// in both. A share is some of the strips (sixteen of dimension 1) or runs. Up to ACROSS strips go
+// together: rows of the source are read far enough for the prefetcher. Bound by memory.
 //
 // take_rows: buffers index (int32), source, out; words: bytes, rows, width, offset.
 #include "simd.h"
 
 #define SIDE 16
+#define ACROSS 64  // strips
 #define MOST_DIMS 32
 
 typedef struct {
@@ -60,16 +62,21 @@ static void square(float *to, int to_step, const float *from, int from_step) {
       wasm_v128_store(to + j * to_step + i, wasm_v128_load(room + SIDE * j + i));
 }
 
-// One strip: n0 elements along the target, up to sixteen along the source.
+// n0 elements along the target by n1 along the source, of which sixteen rows are read at a time.
 #define STRIP(T)                                                                               \
-  static void strip_##T(T *to, const T *from, const int32_t *dim, int n1) {                    \
-    int n0 = dim[0], f0 = dim[1], t0 = dim[2], f1 = dim[4], t1 = dim[5], i = 0;                \
-    if (sizeof(T) == 4 && n1 == SIDE && f1 == 1 && t0 == 1)                                    \
-      for (; i + SIDE <= n0; i += SIDE)                                                        \
-        square((float *)to + i, t1, (const float *)from + i * f0, f0);                         \
-    for (; i < n0; i += SIDE)                                                                  \
+  static void square_##T(T *to, const T *from, const int32_t *dim, int n0, int n1) {           \
+    int f0 = dim[1], t0 = dim[2], f1 = dim[4], t1 = dim[5];                                    \
+    if (sizeof(T) == 4 && n0 == SIDE && n1 == SIDE && f1 == 1 && t0 == 1)                      \
+      square((float *)to, t1, (const float *)from, f0);                                        \
+    else                                                                                       \
       for (int j = 0; j < n1; j++)                                                             \
-        for (int k = i; k < n0 && k < i + SIDE; k++) to[k * t0 + j * t1] = from[k * f0 + j * f1]; \
+        for (int k = 0; k < n0; k++) to[k * t0 + j * t1] = from[k * f0 + j * f1];              \
+  }                                                                                            \
+  static void strips_##T(T *to, const T *from, const int32_t *dim, int n1) {                   \
+    for (int n0 = dim[0], i = 0; i < n0; i += SIDE)                                            \
+      for (int j = 0; j < n1; j += SIDE)                                                       \
+        square_##T(to + i * dim[2] + j * dim[5], from + i * dim[1] + j * dim[4], dim,          \
+                   n0 - i < SIDE ? n0 - i : SIDE, n1 - j < SIDE ? n1 - j : SIDE);              \
   }                                                                                            \
   static void run_##T(T *to, const T *from, int n, int f0, int t0) {                           \
     if (f0 == 1 && t0 == 1) __builtin_memcpy(to, from, (unsigned)n * sizeof(T));               \
@@ -83,12 +90,16 @@ static void square(float *to, int to_step, const float *from, int from_step) {
     for (int d = 1 + blocked; d < words[4]; d++) outer *= dim[3 * d];                          \
     int64_t first = outer * strips * part / parts, end = outer * strips * (part + 1) / parts;  \
     Odometer o = start(words, 1 + blocked, (int)(first / strips));                             \
-    for (int64_t unit = first; unit < end; unit++) {                                           \
-      int strip = (int)(unit % strips) * SIDE, left = blocked ? dim[3] - strip : 0;            \
+    for (int64_t unit = first, next; unit < end; unit = next) {                                \
+      int strip = (int)(unit % strips), left = strips - strip;                                 \
+      if (left > ACROSS) left = ACROSS;                                                        \
+      if (left > end - unit) left = (int)(end - unit);                                         \
+      int at = strip * SIDE, n1 = left * SIDE;                                                 \
       if (!blocked) run_##T(to + o.to, from + o.from, dim[0], dim[1], dim[2]);                 \
-      else strip_##T(to + o.to + strip * dim[5], from + o.from + strip * dim[4], dim,          \
-                     left < SIDE ? left : SIDE);                                               \
-      if (strip + SIDE >= strips * SIDE) advance(&o);                                          \
+      else strips_##T(to + o.to + at * dim[5], from + o.from + at * dim[4], dim,               \
+                      n1 < dim[3] - at ? n1 : dim[3] - at);                                    \
+      if (strip + left == strips) advance(&o);                                                 \
+      next = unit + left;                                                                      \
     }                                                                                          \
   }
 STRIP(uint8_t)
