@@ -162,6 +162,20 @@ DTYPES(MOVES)
 #define LANE_BYTES(name, S, C, IN, OUT) sizeof(C),
 static Move *const loads[] = {DTYPES(LOAD)};
 static Move *const stores[] = {DTYPES(STORE)};
+// Of four bytes in memory and in lanes.
+static void pick_four(void *restrict d, const void *restrict s, const int32_t *restrict at, int n) {
+  const int32_t *x = s;
+  int32_t *y = d;
+  for (; n >= 4; n -= 4, at += 4, y += 4) {
+    v128_t v = wasm_v128_load32_zero(x + at[0]);
+    v = wasm_v128_load32_lane(x + at[1], v, 1);
+    v = wasm_v128_load32_lane(x + at[2], v, 2);
+    wasm_v128_store(y, wasm_v128_load32_lane(x + at[3], v, 3));
+  }
+  for (int i = 0; i < n; i++) y[i] = x[at[i]];
+}
+#define pick_int32 pick_four
+#define pick_float32 pick_four
 static Pick *const picks[] = {DTYPES(PICK)};
 static const uint8_t dtype_bytes[] = {DTYPES(BYTES)};
 static const uint8_t lane_bytes[] = {DTYPES(LANE_BYTES)};
@@ -492,16 +506,19 @@ static void check(const int32_t *w, const Place *p) {
   const uint8_t *s = registers[w[1]];
   int32_t size = w[3], bad = 0;
   int i = 0;
-  if (w[2] == 1)
-    for (v128_t wrong = wasm_i32x4_splat(0), most = wasm_i32x4_splat(size); i + 4 <= p->n; i += 4) {
+  v128_t wrong = wasm_i32x4_splat(0), most = wasm_i32x4_splat(size);
+  for (; w[2] < 2 && i + 4 <= p->n; i += 4) {
+    v128_t low = wasm_v128_load(s + 4 * i), high = wasm_i32x4_shr(low, 31);
+    if (w[2]) {
       v128_t a = wasm_v128_load(s + 8 * i), b = wasm_v128_load(s + 8 * i + 16);
-      v128_t low = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), high = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
-      v128_t sign = wasm_i32x4_shr(low, 31), at = wasm_i32x4_add(low, wasm_v128_and(sign, most));
-      v128_t out = wasm_v128_or(wasm_i32x4_ne(high, sign), wasm_u32x4_ge(at, most));
-      wasm_v128_store(d + 4 * i, wasm_v128_andnot(at, out));
-      wrong = wasm_v128_or(wrong, out);
-      bad = wasm_v128_any_true(wrong);
+      low = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), high = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
     }
+    v128_t sign = wasm_i32x4_shr(low, 31), at = wasm_i32x4_add(low, wasm_v128_and(sign, most));
+    v128_t out = wasm_v128_or(wasm_i32x4_ne(high, sign), wasm_u32x4_ge(at, most));
+    wasm_v128_store(d + 4 * i, wasm_v128_andnot(at, out));
+    wrong = wasm_v128_or(wrong, out);
+  }
+  bad = wasm_v128_any_true(wrong);
   if (w[2] == 0) CHECK(int32_t, int32_t)
   else if (w[2] == 1) CHECK(int64_t, int32_t)
   else CHECK(int64_t, int64_t)
