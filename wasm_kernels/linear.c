@@ -31,24 +31,26 @@ typedef struct {
   const float *x, *scale;
   const uint8_t *w;
   float *out;
-  int n, k, group, across, w_row, scale_row;
-} Lines;  // two rows of w, or twice the last
+  int m, n, k, group, bytes;  // bytes: of a row of w
+} Lines;
 
-// The products of two rows of w with `rows` rows of x, of which `count` are there. A single row of x
-// has four sums, where others have one: each waits for its last addition.
-INLINED void dots(const Lines *l, int kind, int rows, int count) {
+// The products of two rows of w, `apart` from each other, with `rows` rows of x, of which `count`
+// are there. One row of x has four sums and two have two, where others have one: each waits for its
+// last addition.
+INLINED void dots(const Lines *l, int kind, int apart, int rows, int count) {
+  int groups = l->k / l->group, sums = ROWS / rows;
   const float *x[ROWS];
   const uint8_t *w[2];
   v128_t total[ROWS][2], s[ROWS][2];
   v128_t unit = wasm_f32x4_splat(kind == HALF ? 0x1p112f : 0x1p-4f);
   v128_t mask = wasm_i32x4_splat((int)(kind == HALF ? 0x8fffe000 : 0xf0f0f0f0));
   __asm__ volatile("" : "+r"(unit), "+r"(mask));  // V8 would build constants at each use
-  UNROLL_FULLY for (int c = 0; c < 2; c++) w[c] = l->w + c * l->w_row;
+  UNROLL_FULLY for (int c = 0; c < 2; c++) w[c] = l->w + c * apart * l->bytes;
   UNROLL_FULLY for (int r = 0; r < rows; r++) {
     x[r] = l->x + (r < count ? r : 0) * l->k;
     UNROLL_FULLY for (int c = 0; c < 2; c++) total[r][c] = ZEROV;
   }
-  for (int g = 0, groups = l->k / l->group; g < groups; g++) {
+  for (int g = 0; g < groups; g++) {
     UNROLL_FULLY for (int r = 0; r < ROWS; r++)
       UNROLL_FULLY for (int c = 0; c < 2; c++) s[r][c] = ZEROV;
     for (int i = 0; i < l->group; i += UNIT) {
@@ -59,7 +61,7 @@ INLINED void dots(const Lines *l, int kind, int rows, int count) {
           if (kind == HALF) v[c] = wasm_f32x4_mul(v[c], unit);
         }
         UNROLL_FULLY for (int r = 0; r < rows; r++) {
-          v128_t y = LOADV(x[r] + 4 * q), *to = s[rows > 1 ? r : q % 4];
+          v128_t y = LOADV(x[r] + 4 * q), *to = s[r + q % sums * rows];
           UNROLL_FULLY for (int c = 0; c < 2; c++) to[c] = MADD(y, v[c], to[c]);
         }
       }
@@ -68,8 +70,10 @@ INLINED void dots(const Lines *l, int kind, int rows, int count) {
         w[c] += kind < BYTE ? 2 * UNIT : kind == BYTE ? UNIT : UNIT / 2;
     }
     UNROLL_FULLY for (int c = 0; c < 2; c++) {
-      if (rows == 1) s[0][c] = ADDV(ADDV(s[0][c], s[1][c]), ADDV(s[2][c], s[3][c]));
-      v128_t by = kind < BYTE ? ZEROV : SPLAT(l->scale + c * l->scale_row + g);
+      if (sums > 1)
+        UNROLL_FULLY for (int r = 0; r < 2; r++) s[r][c] = ADDV(s[r][c], s[r + 2][c]);
+      if (sums > 2) s[0][c] = ADDV(s[0][c], s[1][c]);
+      v128_t by = kind < BYTE ? ZEROV : SPLAT(l->scale + c * apart * groups + g);
       if (kind == NIBBLE) by = wasm_f32x4_mul(by, unit);
       UNROLL_FULLY for (int r = 0; r < rows; r++)
         total[r][c] = kind < BYTE ? s[r][c] : MADD(s[r][c], by, total[r][c]);
@@ -77,17 +81,17 @@ INLINED void dots(const Lines *l, int kind, int rows, int count) {
   }
   UNROLL_FULLY for (int r = 0; r < rows; r++)
     UNROLL_FULLY for (int c = 0; c < 2; c++)
-      if (r < count && c < l->across) l->out[r * l->n + c] = NAME(across)(total[r][c]);
+      if (r < count && (!c || apart)) l->out[r * l->n + c * apart] = NAME(across)(total[r][c]);
 }
 
-#define KIND(kind)                           \
-  case kind:                                 \
-    if (count > 2) dots(l, kind, 4, count);  \
-    else if (count > 1) dots(l, kind, 2, 2); \
-    else dots(l, kind, 1, 1);                \
+#define KIND(kind)                                  \
+  case kind:                                        \
+    if (count > 2) dots(l, kind, apart, 4, count);  \
+    else if (count > 1) dots(l, kind, apart, 2, 2); \
+    else dots(l, kind, apart, 1, 1);                \
     break
 
-static void lines(const Lines *l, int kind, int count) {
+static void some(const Lines *l, int kind, int apart, int count) {
   switch (kind) {
     KIND(HALF);
     KIND(BFLOAT);
@@ -108,8 +112,8 @@ static int unusual(const uint8_t *w, int k) {
   return wasm_v128_any_true(wasm_v128_or(above, below));
 }
 
-static void slow_half(const Lines *l, int count) {
-  for (int r = 0; r < count; r++) {
+static void slow_half(const Lines *l) {
+  for (int r = 0; r < l->m; r++) {
     float sum = 0;
     for (int i = 0; i < l->k; i++)
       sum += l->x[r * l->k + i] * float_of_half(((const uint16_t *)l->w)[i]);
@@ -117,22 +121,27 @@ static void slow_half(const Lines *l, int count) {
   }
 }
 
+// All rows of x with rows j and j + apart of w, or only row j.
+static void rows_of_w(Lines l, int kind, int j, int apart) {
+  l.w += (int64_t)j * l.bytes, l.out += j;
+  if (kind >= BYTE) l.scale += j * (l.k / l.group);
+  int slow = kind == HALF && unusual(l.w, l.k);
+  if (apart && kind == HALF && (slow || unusual(l.w + apart * l.bytes, l.k))) {
+    rows_of_w(l, kind, 0, 0);
+    rows_of_w(l, kind, apart, 0);
+  } else if (slow) {
+    slow_half(&l);
+  } else
+    for (; l.m > 0; l.m -= ROWS, l.x += ROWS * l.k, l.out += ROWS * l.n)
+      some(&l, kind, apart, least_f(ROWS, l.m));
+}
+
 KERNEL(linear) {
   int m = words[0], n = words[1], k = words[2], kind = words[3], group = words[4];
-  int bytes = kind < BYTE ? 2 * k : kind == BYTE ? k : k / 2, groups = k / group;
-  int end = share_f(n, 4, part + 1, parts);
-  for (int j = share_f(n, 4, part, parts), across; j < end; j += across) {
-    const uint8_t *w = buffers[1] + (int64_t)j * bytes;
-    const float *scale = kind < BYTE ? 0 : (const float *)buffers[3] + j * groups;
-    int slow = kind == HALF && unusual(w, k), two = end - j > 1 && !slow;
-    if (two && kind == HALF) two = !unusual(w + bytes, k);
-    across = 1 + two;
-    for (int i = 0; i < m; i += ROWS) {
-      const float *x = (const float *)buffers[0] + i * k;
-      float *out = (float *)buffers[2] + i * n + j;
-      Lines l = {x, scale, w, out, n, k, group, across, two * bytes, two * groups};
-      if (slow) slow_half(&l, least_f(ROWS, m - i));
-      else lines(&l, kind, least_f(ROWS, m - i));
-    }
-  }
+  int bytes = kind < BYTE ? 2 * k : kind == BYTE ? k : k / 2;
+  const float *x = (const float *)buffers[0], *scale = kind < BYTE ? 0 : (const float *)buffers[3];
+  Lines l = {x, scale, buffers[1], (float *)buffers[2], m, n, k, group, bytes};
+  int j = share_f(n, 4, part, parts), end = share_f(n, 4, part + 1, parts);
+  int half = (end - j + 1) / 2;  // far rows of w: matmul.c says why
+  for (int i = 0; i < half; i++) rows_of_w(l, kind, j + i, j + i + half < end ? half : 0);
 }
