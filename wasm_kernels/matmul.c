@@ -10,6 +10,7 @@
 #include "gemm.h"
 
 #define FEW_DOTS 8  // rows, or columns, up to which dot products are as fast as tiles
+#define SHORT _Pragma("clang loop vectorize(disable) unroll(disable)")
 #define FEW_SUMS 3  // rows up to which sums of rows are
 
 // c += a(.., k) b(k, ..) for `rows` rows of a and for `depth` rows k of b, each `apart` from the last.
@@ -28,20 +29,23 @@ INLINED void NAME(add_rows)(const NAME(Gemm) *g, int rows, int k, int depth, int
       UNROLL_FULLY for (int q = 0; q < depth; q++) c = MADD(s[r][q], LOADV(b[q] + j), c);
       STOREV(g->c + r * g->c_row + j, c);
     }
-  for (; j < g->n; j++)
-    for (int r = 0; r < rows; r++)
-      for (int q = 0; q < depth; q++)
+  SHORT for (; j < g->n; j++)
+    SHORT for (int r = 0; r < rows; r++)
+      SHORT for (int q = 0; q < depth; q++)
         g->c[r * g->c_row + j] +=
             g->a[r * g->a_row + (k + q * apart) * g->a_step] * b[q][j];
 }
 
 // One or two rows times a matrix whose rows are contiguous: four far rows of b per pass over c.
-INLINED void NAME(sum_rows)(const NAME(Gemm) *g, int rows) {
-  int apart = g->k / 4, k = 0;
+static void NAME(sum_rows)(NAME(Gemm) g, int rows) {
+  int apart = g.k / 4;
   for (int r = 0; r < rows; r++)
-    for (int j = 0; j < g->n; j++) g->c[r * g->c_row + j] = 0;
-  for (; k < apart; k++) NAME(add_rows)(g, rows, k, 4, apart);
-  for (k = 4 * apart; k < g->k; k++) NAME(add_rows)(g, rows, k, 1, 0);
+    __builtin_memset(g.c + r * g.c_row, 0, (unsigned)g.n * sizeof(REAL));
+  for (int k = 0; k < apart; k++)
+    if (rows == 2) NAME(add_rows)(&g, 2, k, 4, apart);
+    else NAME(add_rows)(&g, 1, k, 4, apart);
+  for (; rows; rows--, g.a += g.a_row, g.c += g.c_row)
+    for (int k = 4 * apart; k < g.k; k++) NAME(add_rows)(&g, 1, k, 1, 0);
 }
 
 // c(i.., j..) for `rows` rows of a and `count` of `across` columns of b, each `apart` columns from
@@ -68,11 +72,16 @@ INLINED void NAME(dots)(const NAME(Gemm) *g, int i, int j, int rows, int across,
         UNROLL_FULLY for (int q = 0; q < across; q++) to[q] = MADD(x, y[q], to[q]);
       }
     }
+  UNROLL_FULLY for (int q = 0; q < across && rows == 1; q++) s[0][q] = ADDV(s[0][q], s[1][q]);
+  REAL lanes[4][4][WIDTH];
   UNROLL_FULLY for (int r = 0; r < rows; r++)
-    UNROLL_FULLY for (int q = 0; q < across; q++) {
-      if (q >= count) continue;
-      REAL sum = NAME(across)(rows == 1 ? ADDV(s[0][q], s[1][q]) : s[r][q]);
-      for (int d = k; d < g->k; d++) sum += a[r][d] * b[q][d];
+    UNROLL_FULLY for (int q = 0; q < across; q++) STOREV(lanes[r][q], s[r][q]);
+  SHORT for (int r = 0; r < rows; r++)
+    SHORT for (int q = 0; q < count; q++) {
+      const REAL *x = g->a + (i + r) * g->a_row, *y = g->b + (j + q * apart) * g->b_column;
+      REAL sum = 0;
+      SHORT for (int lane = 0; lane < WIDTH; lane++) sum += lanes[r][q][lane];
+      SHORT for (int d = k; d < g->k; d++) sum += x[d] * y[d];
       g->c[(i + r) * g->c_row + (j + q * apart) * g->c_column] = sum;
     }
 }
@@ -120,8 +129,7 @@ static void NAME(multiply_by)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int 
   for (int i = 0; few == 1 && i < g->m; i += 2) {
     NAME(Gemm) two = *g;
     two.a += i * g->a_row, two.c += i * g->c_row;
-    if (g->m - i > 1) NAME(sum_rows)(&two, 2);
-    else NAME(sum_rows)(&two, 1);
+    NAME(sum_rows)(two, NAME(least)(2, g->m - i));
   }
   if (!few) NAME(gemm)(g, e);
   else if (g->c_column == 1)
