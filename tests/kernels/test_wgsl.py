@@ -231,8 +231,24 @@ def columns() -> Any:
     ]  # fmt: skip
 
 
+def attention() -> Any:
+    """Tails, strips, masks, rows that see nothing or nan; heads read where they lie."""
+    attend = F.scaled_dot_product_attention
+    q, k, v = tg.randn(2, 33, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)  # of (B, T, 3, H, D)
+    odd, mask = tg.randn(5, 7), tg.randn(5, 40)
+    odd[0, 0], odd[1, 1], mask[2], mask[3, :36] = math.nan, math.inf, -math.inf, -math.inf
+    values = tg.randn(40, 10)
+    values[39, 0] = math.inf  # is not met again behind the last key
+    return [
+        attend(q, k, v, is_causal=True), attend(odd, tg.randn(40, 7), values[:, 1:], mask),
+        attend(odd[2:].repeat(2, 1), tg.randn(34, 7), values[6:, :4], scale=9.0),
+        attend(tg.randn(2, 17, 80), tg.randn(34, 80), tg.randn(34, 136), tg.randn(34) > 0),
+        attend(tg.randn(9, 128), tg.randn(70, 128), tg.randn(70, 128)),
+    ]  # fmt: skip
+
+
 PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, packed_weights,
-            convolutions, columns]  # fmt: skip
+            convolutions, columns, attention]  # fmt: skip
 
 
 @SOFTWARE
@@ -244,7 +260,7 @@ def test_program(
 
 
 @pytest.mark.parametrize("enough", [0, 1 << 30], ids=["large", "small"])
-@pytest.mark.parametrize("program", [products, convolutions], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("program", [products, convolutions, attention], ids=lambda f: f.__name__)
 def test_tiles(
     program: Callable[[], Any], enough: int, tmp_path: Path, monkeypatch: Any, _quiet: Any
 ) -> None:

@@ -584,6 +584,10 @@ def test_the_work_of_a_graph(place: Any) -> None:
     assert (w.flops, w.traffic, w.wide, w.int64) == (0, 8 * 128, False, False)
     w = counted(nn.functional.conv2d(torch.rand(2, 3, 8, 8), torch.rand(4, 3, 3, 3)))
     assert w.flops == 2 * 2 * 4 * 36 * 27
+    q, k = torch.rand(3, 9, 8), torch.rand(3, 5, 8)
+    with torch.no_grad():
+        w = counted(nn.functional.scaled_dot_product_attention(q, k, k[..., :4]))
+    assert w.flops == 2 * 3 * 9 * 5 * (8 + 4)
     leaves = (0, (2, 8), float32.code), (1, (4, 8), int8.code), (2, (4, 1), float32.code)
     linear = "linear", float32.code, (2, 4), (2, 4, 8, 8, 8), tuple, 0, 1, 2
     w = work((*leaves, linear, (3,)))

@@ -18,6 +18,7 @@ from ..errors import DeviceLostError, Int64RangeError, OutOfMemoryError
 from ..graph import Node
 from ..plan import Pending, linearize
 from ..runtime import Buffer, Device, Planned, counters
+from ..schedule import Caps
 from ..shape import numel
 from .choice import Choice
 from .places import WASM, WEBGPU, Place, Places
@@ -56,6 +57,7 @@ class AutoDevice(Places):
 
     def __init__(self, wasm: Device, webgpu: Device, costs: Costs, most: float = inf) -> None:
         self.costs = costs
+        self.caps = Caps(attention=webgpu.caps.attention)  # both sides have it, but for few queries
         self._plans: dict[Any, Any] = {}
         self._owner = webgpu.plans
         super().__init__(wasm, webgpu, most)

@@ -311,7 +311,7 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]
 
     buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
     limits = Limits(buffers, bool(handle.info["software"]), bool(handle.info["quads"]))
-    return webgpu.CAPS._replace(max_operands=buffers), lambda step: webgpu.lower(step, limits)
+    return webgpu.caps(limits), lambda step: webgpu.lower(step, limits)
 
 
 # --- opening --------------------------------------------------------------------------------------

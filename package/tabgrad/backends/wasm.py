@@ -18,7 +18,7 @@ from .wasm_fused import fused
 from .wasm_ops import FOLDS
 
 CAPS = Caps(
-    split_over=1 << 17, chunk=1 << 14, columns=1 << 20, turned=True, epilogues=True, attention=True
+    split_over=1 << 17, chunk=1 << 14, columns=1 << 20, turned=True, epilogues=True, attention=1
 )
 SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
 QUERIES = 60  # of a head: a unit of work of attention, at least

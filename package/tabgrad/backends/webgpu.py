@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Callable
 from typing import Any
 
-from ..dtypes import DType, bfloat16, float16, float32, int64
+from ..dtypes import DType, bfloat16, bool_, float16, float32, int64
 from ..ir import USES_STATUS, Fused, Launch, Structured
 from ..schedule import Caps
 from .webgpu_fused import address, combine, fused
@@ -28,15 +29,23 @@ from .wgsl import (
     substitute,
 )
 
+_FEW = 4  # rows that matvec.wgsl is for
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
-    max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16
-)
+    max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
+    attention=_FEW + 1,  # products of few rows have more workgroups
+)  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _ENOUGH = 128  # workgroups that keep a GPU busy
 _WIDE = 8  # elements of a row that scatter_rows.wgsl adds faster than atomic operations do
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
 _FIRST = 1024  # elements that sort_first.wgsl can choose
+
+
+def caps(limits: Limits) -> Caps:
+    """What an adapter can do; without quads, one in software gains nothing by keeping scores."""
+    attention = 0 if limits.software > limits.quads else CAPS.attention
+    return CAPS._replace(max_operands=limits.max_storage_buffers, attention=attention)
 
 
 def lower(step: Fused | Structured, limits: Limits = Limits()) -> list[Launch]:  # noqa: B008
@@ -54,6 +63,14 @@ def _launch(step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: 
     return Launch(text, step.operands, (), size, flags)
 
 
+def _ordered(step: Structured, at: tuple[int, ...]) -> Structured:
+    """A step whose operands are bound in another order."""
+    return step._replace(
+        operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at),
+        dtypes=tuple(step.dtypes[i] for i in at),
+    )  # fmt: skip
+
+
 def _tiles(n: int, size: int) -> int:
     return -(-n // size)
 
@@ -69,16 +86,13 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
     out = (n, 1)
     if n < 4 < m:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
-        at = (1, 0, 2)
-        step = step._replace(
-            operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at)
-        )
+        step = _ordered(step, (1, 0, 2))
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
               "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
     if limits.quads:
         text = _batched(source("matmul_direct"), sizes, a, b)
         return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
-    if m <= 4:
+    if m <= _FEW:
         return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
@@ -88,11 +102,7 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
 
 def _linear(step: Structured, limits: Limits) -> list[Launch]:
     m, n, k, bits, group = step.arg
-    at = (0, 1, len(step.operands) - 1, 2)[: len(step.operands)]  # scales last
-    step = step._replace(
-        operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at),
-        dtypes=tuple(step.dtypes[i] for i in at),
-    )  # fmt: skip
+    step = _ordered(step, (0, 1, -1, 2)[: len(step.operands)])  # scales last
     text = source("linear")
     if bits == 16:
         plain = "fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; }\n"
@@ -167,15 +177,16 @@ def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
     return replace_section(text, "fours", functions)
 
 
-def _batched(text: str, sizes: tuple[int, ...], a: Any, b: Any) -> str:
+def _batched(text: str, sizes: tuple[int, ...], *views: Any) -> str:
     """The function that says where the factors of a batch begin."""
-    lines = []
-    for name, (strides, offset, *_) in (("p", a), ("q", b)):
+    lines, names = [], "pqrs"[: len(views)]
+    for name, (strides, offset, *_) in zip(names, views, strict=True):
         lets, at = address("z", sizes, strides, offset)
         lines += [*lets, f"let {name} = {at};"]
     body = "".join(f"  {line}\n" for line in dict.fromkeys(lines))
-    head = "fn bases(z: u32) -> vec2<u32> {\n"
-    return replace_section(text, "batch", f"{head}{body}  return vec2<u32>(p, q);\n}}\n")
+    vector = f"vec{len(views)}<u32>"
+    body += f"  return {vector}({', '.join(names)});\n"
+    return replace_section(text, "batch", f"fn bases(z: u32) -> {vector} {{\n{body}}}\n")
 
 
 def _quads(
@@ -191,6 +202,44 @@ def _quads(
     sizes = {"ROWS": rows, "COLS": cols, "SPREAD": spread, "DEEP": deep, "ACROSS": across,
              "DOWN": down}  # fmt: skip
     return _launch(step, substitute(text, {**values, **sizes}), *grid(batch * down * across))
+
+
+def _attention(step: Structured, limits: Limits) -> list[Launch]:
+    sizes, (t, s, d, e), scale, causal, *views = step.arg
+    step = _ordered(step, (0, 1, 2, -1, 3)[: len(step.operands)])  # a mask last
+    views += [((0,) * len(sizes), 0, 0)] * (4 - len(views))
+    batch = math.prod(sizes)
+    values = {"BATCH": batch, "T": t, "S": s, "D": d, "E": e, "CAUSAL": causal,
+              "SCALE": struct.unpack("<I", struct.pack("<f", scale))[0]}  # fmt: skip
+    rows_at = (("Q_ROW", "K_ROW", "V_ROW", "MASK_ROW"), [view[2] for view in views])
+    values |= dict(zip(*rows_at, strict=True))
+    if limits.quads:
+        text, rows, cols, each = source("attention_direct"), min(_tiles(t, 4), 4), 4, 4
+        deep = next(u for u in (4, 2, 1) if d % u == 0)
+    else:
+        text, cols, each = _fours(source("attention"), (d, d, e), views), _tiles(e, 32), 8
+        fit = (r for r in (4, 2) if r * cols <= 16 and _tiles(t, 8 * r) * batch >= _ENOUGH)
+        rows, deep = next(fit, 1), _tiles(_tiles(d, 4), _tiles(d, 32))
+        values["PART"] = next(n for n in (32, 16, 8, 4) if n * cols <= 64)
+    if len(step.operands) > 4:
+        type_, score = "f32", "score + mask[at]"
+        if step.dtypes[4] is bool_:
+            type_, score = "i32", "select(of_bits(0xff800000u), score, mask[at] != 0)"
+        text = text.replace("return score", f"return {score}")
+        text += f"@group(0) @binding(4) var<storage, read> mask: array<{type_}>;\n"
+    down = _tiles(t, each * rows)
+    values |= {"ROWS": rows, "COLS": cols, "DEEP": deep, "DOWN": down}
+    text = substitute(repeat(text, {"i": rows, "j": cols, "s": 4, "u": deep, "e": 4}), values)
+    return [_launch(step, _batched(text, sizes, *views), *grid(batch * down))]
+
+
+def _fours(text: str, widths: tuple[int, ...], views: Any) -> str:
+    """Four elements per access wherever rows lie on their 16 bytes."""
+    for x, width, (lead, offset, row) in zip("qkv", widths, views, strict=False):
+        if not any(n % 4 for n in (*lead, offset, row, width)):
+            text = re.sub(rf"vec4<f32>\({x}\[.*\);", f"{x}[at / 4u];", text)
+            text = text.replace(f" {x}: array<f32>", f" {x}: array<vec4<f32>>")
+    return text
 
 
 _CONV = ("C", "H", "W", "O", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW")
@@ -373,4 +422,5 @@ def _copy(step: Structured, limits: Limits) -> list[Launch]:
 _STRUCTURED: dict[str, Callable[[Structured, Limits], list[Launch]]] = {
     "matmul": _matmul, "linear": _linear, "conv2d": _conv, "conv2d_input": _conv,
     "conv2d_weight": _conv, "scan": _scan, "sort": _sort, "scatter": _scatter, "copy": _copy,
+    "attention": _attention,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from ..dtypes import DTYPES, float64, int64
 Key = tuple[Any, ...]
 
 _FREE = ("view", "const", "iota", "number", "empty")
-_PRODUCTS = ("matmul", "linear", "conv2d", "conv2d_input", "conv2d_weight")
+_PRODUCTS = ("matmul", "linear", "attention", "conv2d", "conv2d_input", "conv2d_weight")
 _ALONE = ("reduce", "scan", "sort", "scatter", *_PRODUCTS)  # begin a kernel, mostly
 
 
@@ -101,6 +101,9 @@ def _flops(key: Key, entry: Key) -> int:
         return 2 * prod(_shape(entry)) * int(_shape(key[srcs[0]])[-1])
     if op == "linear":
         return 2 * int(prod(arg[:3]))  # m, n, k
+    if op == "attention":  # scores, and sums of the values
+        q, k = (_shape(key[s]) for s in srcs[:2])
+        return 2 * prod(_shape(entry)[:-1]) * k[-2] * (q[-1] + _shape(entry)[-1])
     n, c, _, _, o, kh, kw, oh, ow, *_, groups = arg
     return 2 * n * o * oh * ow * (c // groups) * kh * kw
 

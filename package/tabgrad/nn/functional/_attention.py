@@ -73,11 +73,12 @@ def _has_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) 
     together is composed too, for the messages."""
     inputs = (query, key, value) if mask is None else (query, key, value, mask)
     wanted = autograd.mode.grad and any(x.requires_grad for x in inputs)
-    if wanted or not query.storage.device.caps.attention or min(x.ndim for x in inputs[:3]) < 2:
+    if wanted or min(x.ndim for x in inputs[:3]) < 2:
         return False
     (length, size), (keys, width) = query.shape[-2:], value.shape[-2:]
     return (
-        query.dtype.is_floating_point
+        0 < query.storage.device.caps.attention <= length
+        and query.dtype.is_floating_point
         and query.dtype is not float64
         and all(x.dtype is query.dtype or (x is mask and x.dtype is bool_) for x in inputs)
         and key.shape[-2:] == (keys, size)
