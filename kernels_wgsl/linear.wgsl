@@ -4,7 +4,7 @@
 // Bindings: x (ROWS, K), w (N, K) in words, out (ROWS, N), and for integers scale (N, K / GROUP).
 // K and GROUP are multiples of 32. Of four words of int4 the lower halves come first.
 // Tiling: 64 invocations of a workgroup share the words of a row of w, 16 bytes each at a time; a
-// tree adds the shares up. Lines with names in _i, _q are repeated for each of ROWS, and for every
+// tree adds the shares up. Lines with names in _i, _u are repeated for each of ROWS, and for every
 // four weights of those 16 bytes.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -22,12 +22,15 @@ const GROUP: u32 = 32u;
 const ROWS: u32 = 1u;
 const DOWN: u32 = 1u; // blocks of ROWS
 const EACH: u32 = 16u; // weights of 16 bytes
-const _i = 0u; const _q = 0u; // as it stands
+const STEP: u32 = max(16u / EACH, 1u); // words of four weights
+const _i = 0u; const _u = 0u; // as it stands
 
-// Weights 4 q to 4 q + 3 of those 16 bytes.
+// Four weights: those of a word, the lower or higher halves of its bytes, or those of two words.
+// Shifts are written as products: adapters that compute on the CPU shift lane by lane.
 // [decode
-fn decode(v: vec4<u32>, q: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>(vec4<u32>(v[q]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+fn decode(v: u32, next: u32, high: u32) -> vec4<f32> {
+  let up = v * vec4<u32>(0x1000000u, 0x10000u, 0x100u, 1u);
+  return vec4<f32>(vec4<i32>(up & vec4<u32>(0xff000000u))) * 5.9604644775390625e-8;
 }
 // decode]
 
@@ -46,9 +49,9 @@ fn main(
   var s_i = 0.0;
   for (var k = lid * EACH; k < K; k += 64u * EACH) {
     let v = w[(n * K + k) / EACH];
-    let b_q = decode(v, _q);
     var p_i = 0.0;
-    p_i += dot(x[(m_i * K + k) / 4u + _q], b_q);
+    let b_u = decode(v[_u * STEP % 4u], v[(_u * STEP + 1u) % 4u], _u / 4u);
+    p_i += dot(x[(m_i * K + k) / 4u + _u], b_u);
     s_i += scaled(p_i, n, k);
   }
   sums[_i * 64u + lid] = s_i;

@@ -186,11 +186,13 @@ def packed_weights() -> Any:
         ((9, 5, 4160), tg.quantization.int8_weight_only(32)),
         ((1, 6, 2080), tg.quantization.int4_weight_only(32)),
         ((5, 70, 256), tg.quantization.int4_weight_only()),
+        ((35, 67, 96), tg.quantization.int4_weight_only(32)),
+        ((64, 130, 64), tg.quantization.int8_weight_only(32)),
     ]:
         layer = tg.nn.Linear(k, n)
         tg.quantization.quantize_(layer, config)
         out += [layer(tg.randn(m, k)), layer.dequantize()]
-    for m, n, k in [(1, 37, 64), (4, 5, 1056), (7, 3, 32)]:
+    for m, n, k in [(1, 37, 64), (4, 5, 1056), (7, 3, 32), (17, 70, 288)]:
         for dtype in _HALF:
             w = (tg.randn(n, k) * tg.tensor([1, 1e-6]).repeat(k // 2)).to(dtype)
             w.tolist()
@@ -260,7 +262,8 @@ def test_program(
 
 
 @pytest.mark.parametrize("enough", [0, 1 << 30], ids=["large", "small"])
-@pytest.mark.parametrize("program", [products, convolutions, attention], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("program", [products, packed_weights, convolutions, attention],
+                         ids=lambda f: f.__name__)  # fmt: skip
 def test_tiles(
     program: Callable[[], Any], enough: int, tmp_path: Path, monkeypatch: Any, _quiet: Any
 ) -> None:
@@ -376,6 +379,28 @@ def test_accuracy(tmp_path: Path, _quiet: Any) -> None:
         error[error < 2.4e-38] = 0  # results below the normal numbers may be flushed to zero
         worst = error / np.spacing(np.maximum(np.abs(rounded[finite]), np.float32(1.2e-38)))
         assert worst.max() <= ulps, (op, worst.max(), [v[finite][worst.argmax()] for v in args])
+
+
+@SOFTWARE
+@pytest.mark.parametrize("dtype", _HALF, ids=lambda d: d.name)
+def test_halves_are_decoded(dtype: Any, software: bool, tmp_path: Path) -> None:
+    """Also subnormals of float16, infinities and nan; times one, and times zeros that follow."""
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    bits = bits[(bits & 0x3E0) % 0x3E0 == 0]  # every exponent of float16
+    bits = bits[(bits & 0x7F80 > 0) | (bits & 0x7FFF == 0) | (dtype is dt.float16)]
+    n = bits.size
+    gpu, jobs = Gpu(), []
+    for m, at in [(1, 0), (3, 31), (20, 9)]:
+        x, w = np.zeros((m, 32), np.float32), np.zeros((n, 32), np.uint16)
+        x[:, at], w[:, at] = 1, bits
+        sizes = (x.size, w.size, m * n)
+        step = Structured("linear", (m, n, 32, 16, 32), (0, 1, 2), (dt.float32, dtype, dt.float32),
+                          sizes)  # fmt: skip
+        jobs.append((m, gpu.add(step, [x, w, np.zeros((m, n), np.float32)], software=software)))
+    gpu.run(tmp_path)
+    for m, case in jobs:
+        want = np.broadcast_to(values(bits, dtype), (m, n))
+        np.testing.assert_array_equal(case.outs[-1].reshape(m, n), want)
 
 
 EDGES = np.array([0, 1, -1, 2, -7, 46340, 46341, -46341, 2**31 - 1, -(2**31), 123456789], np.int32)

@@ -36,6 +36,7 @@ CAPS = Caps(
     attention=_FEW + 1,  # products of few rows have more workgroups
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
+_FEW_PACKED = 16  # rows up to which a workgroup per row of a packed weight does better than tiles
 _ENOUGH = 128  # workgroups that keep a GPU busy
 _WIDE = 8  # elements of a row that scatter_rows.wgsl adds faster than atomic operations do
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
@@ -103,30 +104,43 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
 def _linear(step: Structured, limits: Limits) -> list[Launch]:
     m, n, k, bits, group = step.arg
     step = _ordered(step, (0, 1, -1, 2)[: len(step.operands)])  # scales last
-    text = source("linear")
+    values = {"M": m, "N": n, "K": k, "GROUP": group, "EACH": 128 // bits}
+    if m > _FEW_PACKED and not limits.quads:
+        text = section(_decoding("linear_tiled", step), "operands")
+        text += section(source("matmul"), "product")
+        return [_tiled(step, text, {**values, "BATCH": 1})]
+    rows, across = min(m, 8 if limits.quads else 4), n
+    if limits.quads:
+        values["COLS"] = min(_tiles(n, 4), 8 if m <= 4 else 4)
+        across = _tiles(n, 4 * values["COLS"])
+    down = _tiles(m, rows)
+    text = _decoding("linear_direct" if limits.quads else "linear", step)
+    text = repeat(text, {"i": rows, "j": values.get("COLS", 1), "u": 32 // bits})
+    text = substitute(text, {**values, "ROWS": rows, "DOWN": down})
+    return [_launch(step, text, *grid(across * down))]
+
+
+def _decoding(name: str, step: Structured) -> str:
+    """A kernel for the weights of a step."""
+    text, bits = source(name), step.arg[3]
     if bits == 16:
         plain = "fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; }\n"
         text = replace_section(text, "scale", plain)
     if bits != 8:
-        body = _DECODE[step.dtypes[1].name]
-        head = "fn decode(v: vec4<u32>, q: u32) -> vec4<f32> {\n"
-        text = prelude(body) + replace_section(text, "decode", f"{head}{body}\n}}\n")
-    each, rows = 128 // bits, min(m, 4)
-    down = _tiles(m, rows)
-    text = repeat(text, {"i": rows, "q": each // 4})
-    values = {"M": m, "N": n, "K": k, "GROUP": group, "ROWS": rows, "DOWN": down, "EACH": each}
-    return [_launch(step, substitute(text, values), *grid(n * down))]
+        head = "fn decode(v: u32, next: u32, high: u32) -> vec4<f32> {\n"
+        text = replace_section(text, "decode", f"{head}{_DECODE[step.dtypes[1].name]}}}\n")
+    return text
 
 
 _DECODE = {
-    "int32": """  let left = vec4<u32>(28u, 20u, 12u, 4u) - q / 4u * 4u;
-  return vec4<f32>(vec4<i32>(vec4<u32>(v[q % 4u]) << left) >> vec4<u32>(28u));""",
-    "float16": """  let a = v[2u * q];
-  let b = v[2u * q + 1u];
-  return vec4<f32>(half_to_f(a), half_to_f(a >> 16u), half_to_f(b), half_to_f(b >> 16u));""",
-    "bfloat16": """  let two = vec2<u32>(v[2u * q], v[2u * q + 1u]);
-  let all = vec4<u32>(two << vec2<u32>(16u), two & vec2<u32>(0xffff0000u));
-  return bitcast<vec4<f32>>(all.xzyw);""",
+    "int32": """  let left = vec4<u32>(28u, 20u, 12u, 4u) - high * 4u;
+  let up = v * (vec4<u32>(1u) << left);
+  return vec4<f32>(vec4<i32>(up & vec4<u32>(0xf0000000u))) * 3.725290298461914e-9;
+""",
+    "float16": "  return vec4<f32>(unpack2x16float(v), unpack2x16float(next));\n",
+    "bfloat16": """  let two = vec2<u32>(v, next);
+  return bitcast<vec4<f32>>(vec4<u32>(two * 65536u, two & vec2<u32>(0xffff0000u)).xzyw);
+""",
 }
 
 
