@@ -38,6 +38,11 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 }
 // batch]
 
+// [finish
+fn added(n: u32) -> f32 { return f32(); } // the bias of column n
+fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+// finish]
+
 // Within a quad: the value of the invocation whose number differs by s.
 fn across_0(v: f32) -> f32 { return v; }
 fn across_1(v: f32) -> f32 { return quadSwapX(v); }
@@ -71,5 +76,8 @@ fn main(
     a_i += DEEP * A_COL;
     b_j += DEEP * B_ROW;
   }
-  out[z * M * N + m_i * OUT_ROW + n_j_s * OUT_COL] = c_i_j_s;
+  let d_j = added(n_j);
+  let d_j_s = across_s(d_j);
+  let at_i_j_s = z * M * N + m_i * OUT_ROW + n_j_s * OUT_COL;
+  out[at_i_j_s] = finish(c_i_j_s, d_j_s, at_i_j_s);
 }

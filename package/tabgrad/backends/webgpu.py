@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..dtypes import DType, bfloat16, float16, float32, int64
-from ..ir import USES_STATUS, Fused, Launch, Structured
+from ..ir import USES_STATUS, Epilogue, Fused, Launch, Structured
 from ..schedule import Caps
-from .webgpu_fused import address, combine, fused
+from .webgpu_fused import address, combine, fused, number
 from .wgsl import (
     Limits,
     grid,
@@ -30,8 +30,9 @@ from .wgsl import (
 
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
-    max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16
-)
+    max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
+    epilogues=True,
+)  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _ENOUGH = 128  # workgroups that keep a GPU busy
 _WIDE = 8  # elements of a row that scatter_rows.wgsl adds faster than atomic operations do
@@ -58,6 +59,12 @@ def _tiles(n: int, size: int) -> int:
     return -(-n // size)
 
 
+def _ordered(step: Structured, at: Sequence[int]) -> Structured:
+    """The step with its operands in the order of the kernel's bindings."""
+    lists = [tuple([v[i] for i in at]) for v in (step.operands, step.dtypes, step.sizes)]
+    return step._replace(operands=lists[0], dtypes=lists[1], sizes=lists[2])
+
+
 # --- matrix products and convolutions -------------------------------------------------------------
 
 
@@ -66,33 +73,61 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
-    out = (n, 1)
-    if n < 4 < m:  # few columns: take the product of the transposes, whose rows are few
+    out, turned = (n, 1), n < 4 < m
+    if turned:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
-        at = (1, 0, 2)
-        step = step._replace(
-            operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at)
-        )
+        step = _ordered(step, (1, 0, *range(2, len(step.operands))))
+    tiled = m > 4 and not limits.quads
+    name = "matmul" if tiled else "matmul_direct" if limits.quads else "matvec"
+    step, text = _ended(step, source(name), m if turned else 0, 4 if tiled and n % 4 == 0 else 1)
+    text = _batched(text, sizes, a, b)
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
               "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
     if limits.quads:
-        text = _batched(source("matmul_direct"), sizes, a, b)
         return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
-    if m <= 4:
-        return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m)]
+    if not tiled:
+        return [_matvec(step, text, values, m)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
-    text = _vectors(_batched(source("matmul"), sizes, a, b), m, n, a, b)
-    return [_tiled(step, text, values)]
+    return [_tiled(step, _vectors(text, m, n, a, b), values)]
+
+
+def _ended(step: Structured, text: str, columns: int = 0, lanes: int = 1) -> tuple[Structured, str]:
+    """A product whose kernel does the step's epilogue, on ``lanes`` elements at once.
+
+    columns: those of what is stored, if the kernel makes the transpose of that; else 0."""
+    bias, residual, low, high = step.epilogue or Epilogue()
+    type_, word = ("f32", "u32") if lanes == 1 else ("vec4<f32>", "vec4<u32>")
+    start, x, y = f"{type_}()", "value", "x"
+    if bias is not None and columns:
+        x += f" + biases[at % {columns}u]"
+    elif bias is not None:
+        start, x = "biases[n]", "value + bias"
+    if residual is not None:
+        x += " + residual[at]"
+    if low > -math.inf:
+        y = f"max({y}, {type_}({number(low, 'f')}))"
+    if high < math.inf:
+        y = f"min({y}, {type_}({number(high, 'f')}))"
+    if y != "x":
+        y = f"select({y}, x, (bitcast<{word}>(x) & {word}(~0u >> 1u)) > {word}(0x7f800000u))"
+    lines = [
+        f"@group(0) @binding({k + 1}) var<storage, read> {name}: array<{type_}>;"
+        for k, name in ((bias, "biases"), (residual, "residual")) if k is not None
+    ]  # fmt: skip
+    lines += [
+        f"fn added(n: u32) -> {type_} {{ return {start}; }}",
+        f"fn finish(value: {type_}, bias: {type_}, at: u32) -> {type_} {{",
+        f"  let x = {x};\n  return {y};\n}}\n",
+    ]
+    *inputs, out = range(len(step.operands))
+    step = _ordered(step, (*inputs[:2], out, *inputs[2:]))
+    return step, replace_section(text, "finish", "\n".join(lines))
 
 
 def _linear(step: Structured, limits: Limits) -> list[Launch]:
     m, n, k, bits, group = step.arg
-    at = (0, 1, len(step.operands) - 1, 2)[: len(step.operands)]  # scales last
-    step = step._replace(
-        operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at),
-        dtypes=tuple(step.dtypes[i] for i in at),
-    )  # fmt: skip
+    step = _ordered(step, (0, 1, len(step.operands) - 1, 2)[: len(step.operands)])  # scales last
     text = source("linear")
     if bits == 16:
         plain = "fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; }\n"
@@ -158,7 +193,9 @@ def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
             text = text.replace(f" {name}: array<f32>", f" {name}: array<vec4<f32>>")
     if n % 4 == 0:
         body = """fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
-  if (m < M && n < N) { out[((z * M + m) * N + n) / 4u] = value; }
+  if (m >= M || n >= N) { return; }
+  let at = ((z * M + m) * N + n) / 4u;
+  out[at] = finish(value, added(n / 4u), at);
 }
 """
         functions = re.sub(r"fn store4.*?\n}\n", lambda _: body, functions, flags=re.S)
@@ -219,6 +256,8 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     values = {**names, "BATCH": groups, "M": m, "N": n, "K": k, "CG": cg, "OG": og,
               "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
     text = section(source(step.op), "operands") + section(source("matmul"), "product")
+    if step.op == "conv2d":
+        step, text = _ended(step, text)
     return [_tiled(step, text, values)]
 
 
@@ -245,7 +284,8 @@ def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
         inverse = pow(dilation, -1, step_) if step_ > 1 else 0
         values |= {f"COMMON_{side}": common, f"STEP_{side}": step_, f"INVERSE_{side}": inverse}
     batch = groups * phases[0] * phases[1]
-    return [_quads(step, source("conv2d_direct"), values, batch, co, pixels, ci)]
+    step, text = _ended(step, source("conv2d_direct"))
+    return [_quads(step, text, values, batch, co, pixels, ci)]
 
 
 def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
@@ -267,7 +307,8 @@ def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
     lines = [f"let x_{at} = load(start, v + {at}u, inside);" for at in sorted({*taps.values()})]
     lines += [f"let w_{j} = weight(at + {j}u);" for j in range(names["KW"])]
     lines += [f"c_{t} += w_{j} * x_{at};" for (t, j), at in taps.items()]
-    text = replace_section(source("conv2d_depth"), "taps", "\n".join(lines) + "\n")
+    step, text = _ended(step, source("conv2d_depth"))
+    text = replace_section(text, "taps", "\n".join(lines) + "\n")
     text = substitute(repeat(text, {"i": wide}), values)
     strips = values["PLANES"] * names["OH"] * values["STRIPS"]
     return [_launch(step, text, *grid(_tiles(strips, 64)))]

@@ -113,7 +113,9 @@ def _per_channel(product: Node, node: Node, other: Node) -> bool:
 
 def _limit(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     """A limit that is a number of the program's text, as relu's; numbers in slots may change."""
-    if other.op != "const" or other.shape or array("f", [other.arg])[0] != other.arg:
+    if other.op != "const" or other.shape or not math.isfinite(other.arg):
+        return None
+    if array("f", [other.arg])[0] != other.arg:
         return None
     if node.op == "maximum" and end.low == -math.inf and end.high == math.inf:
         return product.srcs, end._replace(low=float(other.arg))
