@@ -32,8 +32,7 @@ const CG: u32 = 1u; // channels of x in a group
 const OG: u32 = 1u;
 
 // [finish
-fn added(n: u32) -> f32 { return f32(); } // the bias of channel n
-fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n, stored at `at`
 // finish]
 
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(z * OG * K, z * CG); }
@@ -53,6 +52,6 @@ fn store_out(z: u32, m: u32, n: u32, value: f32) {
   if (m >= M || n >= N) { return; }
   let channel = z * OG + m;
   let at = (n / (OH * OW) * O + channel) * (OH * OW) + n % (OH * OW);
-  out[at] = finish(value, added(channel), at);
+  out[at] = finish(value, channel, at);
 }
 // operands]

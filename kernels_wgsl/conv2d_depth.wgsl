@@ -29,8 +29,7 @@ const STRIPS: u32 = 1u; // of a row
 const _i = 0u; // as it stands
 
 // [finish
-fn added(n: u32) -> f32 { return f32(); } // the bias of channel n
-fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n, stored at `at`
 // finish]
 
 fn load(line: u32, v: u32, inside: bool) -> f32 {
@@ -64,7 +63,6 @@ fn main(
     c_i += w_0 * x_0;
 // taps]
   }
-  let bias = added(plane % CHANNELS);
   let at = line * OW + left;
-  out[at + _i] = finish(c_i, bias, at + _i);
+  out[at + _i] = finish(c_i, plane % CHANNELS, at + _i);
 }

@@ -52,8 +52,7 @@ const DOWN: u32 = 1u;
 const _i = 0u; const _j = 0u; const _s = 0u; const _u = 0u; // as it stands
 
 // [finish
-fn added(n: u32) -> f32 { return f32(); } // the bias of channel n
-fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n, stored at `at`
 // finish]
 
 // The first element of the window that a phase meets.
@@ -118,7 +117,6 @@ fn main(
   let row_j = (n_j * GROUPS + z) * CO * YH + y_j * PHASES_H + phase_h;
   let to_j = row_j * YW + x_j * PHASES_W + phase_w;
   let to_j_s = place_s(to_j);
-  let d_i = added(z * CO + o_i);
   let at_i_j_s = to_j_s + o_i * (YH * YW);
-  out[at_i_j_s] = finish(c_i_j_s, d_i, at_i_j_s);
+  out[at_i_j_s] = finish(c_i_j_s, z * CO + o_i, at_i_j_s);
 }

@@ -33,8 +33,7 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 // batch]
 
 // [finish
-fn added(n: u32) -> f32 { return f32(); } // the bias of column n
-fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
 // finish]
 
 fn load_a(base: u32, m: u32, k: u32) -> f32 {
@@ -48,7 +47,7 @@ fn load_b(base: u32, k: u32, n: u32) -> f32 {
 fn store_out(z: u32, m: u32, n: u32, value: f32) {
   if (m >= M || n >= N) { return; }
   let at = (z * M + m) * N + n;
-  out[at] = finish(value, added(n), at);
+  out[at] = finish(value, n, at);
 }
 // operands]
 

@@ -39,8 +39,7 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 // batch]
 
 // [finish
-fn added(n: u32) -> f32 { return f32(); } // the bias of column n
-fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
 // finish]
 
 // Within a quad: the value of the invocation whose number differs by s.
@@ -76,8 +75,6 @@ fn main(
     a_i += DEEP * A_COL;
     b_j += DEEP * B_ROW;
   }
-  let d_j = added(n_j);
-  let d_j_s = across_s(d_j);
   let at_i_j_s = z * M * N + m_i * OUT_ROW + n_j_s * OUT_COL;
-  out[at_i_j_s] = finish(c_i_j_s, d_j_s, at_i_j_s);
+  out[at_i_j_s] = finish(c_i_j_s, n_j_s, at_i_j_s);
 }

@@ -31,8 +31,7 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 // batch]
 
 // [finish
-fn added(n: u32) -> f32 { return f32(); } // the bias of column n
-fn finish(value: f32, bias: f32, at: u32) -> f32 { return value; } // what is stored at `at`
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
 // finish]
 
 var<workgroup> sums: array<f32, ROWS * COLS * NL * KL>;
@@ -59,7 +58,7 @@ fn columns(z: u32, n: u32, lid: u32) {
   if (y > 0u) { return; }
   let at_i_j = z * ROWS * N + _i * OUT_ROW + n_j * OUT_COL;
   let r_i_j = sums[(_i * COLS + _j) * (NL * KL) + lid];
-  if (n_j < N) { out[at_i_j] = finish(r_i_j, added(n_j), at_i_j); }
+  if (n_j < N) { out[at_i_j] = finish(r_i_j, n_j, at_i_j); }
 }
 
 @compute @workgroup_size(NL * KL)

@@ -223,14 +223,15 @@ def convolutions() -> Any:
 def endings() -> Any:
     """Products with epilogues: rows of nan and inf, batches, odd sizes, few rows, few columns."""
     out = []
-    for batch, m, n, k in [((), 37, 44, 33), ((2, 3), 9, 21, 300), ((), 3, 10, 70), ((2,), 50, 3, 9),
-                           ((), 1, 64, 260), ((), 5, 4, 4)]:  # fmt: skip
-        x, w, b = tg.randn(*batch, m, k), tg.randn(k, n), tg.randn(n)
+    for batch, m, n, k in [((), 37, 44, 33), ((2, 3), 9, 21, 300), ((), 3, 10, 70),
+                           ((2,), 50, 3, 9), ((), 1, 64, 260), ((), 5, 4, 4)]:  # fmt: skip
+        x, w, b, s = tg.randn(*batch, m, k), tg.randn(k, n), tg.randn(n), tg.randn(n)
         x[..., 0, :2] = tg.tensor([math.nan, 1.0])
         x[..., -1, :1] = math.inf
         y = tg.randn(*batch, m, n)
-        y.tolist()
-        out += [(x @ w + b).relu(), F.hardtanh(x @ w + b + y, -1.5, 2.0)]
+        for t in (y, s):
+            t.tolist()
+        out += [((x @ w) * s + b).relu(), F.hardtanh(x @ w + b + y, -9.0, 12.0)]
     x, y = tg.randn(9, 20), tg.randn(9, 8)
     y.tolist()
     out += [F.relu6(x @ tg.randn(20, 8)), (y + x @ tg.randn(20, 8)).relu()]
@@ -241,10 +242,12 @@ def endings() -> Any:
         ((1, 32, 7, 7), (8, 32, 3, 3), {}),
     ]:
         x, w, b = tg.randn(*shape), tg.randn(*weight), tg.randn(weight[0])
+        s = tg.randn(weight[0], 1, 1)
         x[0, 0, 0, 0], x[0, -1, -1, -1] = math.nan, math.inf
         y = tg.randn(*F.conv2d(x, w, **kw).shape)
-        y.tolist()
-        out += [F.relu6(F.conv2d(x, w, b, **kw)), (F.conv2d(x, w, b, **kw) + y).relu()]
+        for t in (y, s):
+            t.tolist()
+        out += [F.relu6(F.conv2d(x, w, b, **kw) * s), (F.conv2d(x, w, b, **kw) + y).relu()]
     return out
 
 

@@ -31,7 +31,7 @@ from .wgsl import (
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
-    epilogues=True,
+    epilogues=True, factors=True,
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _ENOUGH = 128  # workgroups that keep a GPU busy
@@ -61,8 +61,10 @@ def _tiles(n: int, size: int) -> int:
 
 def _ordered(step: Structured, at: Sequence[int]) -> Structured:
     """The step with its operands in the order of the kernel's bindings."""
-    lists = [tuple([v[i] for i in at]) for v in (step.operands, step.dtypes, step.sizes)]
-    return step._replace(operands=lists[0], dtypes=lists[1], sizes=lists[2])
+    operands, dtypes, sizes = zip(
+        *[(step.operands[i], step.dtypes[i], step.sizes[i]) for i in at], strict=True
+    )
+    return step._replace(operands=operands, dtypes=dtypes, sizes=sizes)
 
 
 # --- matrix products and convolutions -------------------------------------------------------------
@@ -96,28 +98,23 @@ def _ended(step: Structured, text: str, columns: int = 0, lanes: int = 1) -> tup
     """A product whose kernel does the step's epilogue, on ``lanes`` elements at once.
 
     columns: those of what is stored, if the kernel makes the transpose of that; else 0."""
-    bias, residual, low, high = step.epilogue or Epilogue()
+    end = step.epilogue or Epilogue()
     type_, word = ("f32", "u32") if lanes == 1 else ("vec4<f32>", "vec4<u32>")
-    start, x, y = f"{type_}()", "value", "x"
-    if bias is not None and columns:
-        x += f" + biases[at % {columns}u]"
-    elif bias is not None:
-        start, x = "biases[n]", "value + bias"
-    if residual is not None:
-        x += " + residual[at]"
-    if low > -math.inf:
-        y = f"max({y}, {type_}({number(low, 'f')}))"
-    if high < math.inf:
-        y = f"min({y}, {type_}({number(high, 'f')}))"
+    n = f"at % {columns}u" if columns else "n"
+    lines, x, y = [], "value", "x"
+    for name, sign, at in ("factor", "*", n), ("bias", "+", n), ("residual", "+", "at"):
+        k = getattr(end, name)
+        if k is not None:
+            x += f" {sign} {name}[{at}]"
+            lines.append(f"@group(0) @binding({k + 1}) var<storage, read> {name}: array<{type_}>;")
+    if end.low > -math.inf:
+        y = f"max({y}, {type_}({number(end.low, 'f')}))"
+    if end.high < math.inf:
+        y = f"min({y}, {type_}({number(end.high, 'f')}))"
     if y != "x":
         y = f"select({y}, x, (bitcast<{word}>(x) & {word}(~0u >> 1u)) > {word}(0x7f800000u))"
-    lines = [
-        f"@group(0) @binding({k + 1}) var<storage, read> {name}: array<{type_}>;"
-        for k, name in ((bias, "biases"), (residual, "residual")) if k is not None
-    ]  # fmt: skip
     lines += [
-        f"fn added(n: u32) -> {type_} {{ return {start}; }}",
-        f"fn finish(value: {type_}, bias: {type_}, at: u32) -> {type_} {{",
+        f"fn finish(value: {type_}, n: u32, at: u32) -> {type_} {{",
         f"  let x = {x};\n  return {y};\n}}\n",
     ]
     *inputs, out = range(len(step.operands))
@@ -195,7 +192,7 @@ def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
         body = """fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
   if (m >= M || n >= N) { return; }
   let at = ((z * M + m) * N + n) / 4u;
-  out[at] = finish(value, added(n / 4u), at);
+  out[at] = finish(value, n / 4u, at);
 }
 """
         functions = re.sub(r"fn store4.*?\n}\n", lambda _: body, functions, flags=re.S)
