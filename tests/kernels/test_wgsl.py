@@ -224,7 +224,7 @@ def endings() -> Any:
     """Products with epilogues: rows of nan and inf, batches, odd sizes, few rows, few columns."""
     out = []
     for batch, m, n, k in [((), 37, 44, 33), ((2, 3), 9, 21, 300), ((), 3, 10, 70),
-                           ((2,), 50, 3, 9), ((), 1, 64, 260), ((), 5, 4, 4)]:  # fmt: skip
+                           ((2,), 50, 3, 9), ((), 1, 64, 260)]:  # fmt: skip
         x, w, b, s = tg.randn(*batch, m, k), tg.randn(k, n), tg.randn(n), tg.randn(n)
         x[..., 0, :2] = tg.tensor([math.nan, 1.0])
         x[..., -1, :1] = math.inf
