@@ -31,6 +31,10 @@ const DW: u32 = 1u;
 const CG: u32 = 1u; // channels of x in a group
 const OG: u32 = 1u;
 
+// [finish
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n, stored at `at`
+// finish]
+
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(z * OG * K, z * CG); }
 fn load_a(base: u32, m: u32, k: u32) -> f32 {
   if (m >= M || k >= K) { return 0.0; }
@@ -46,6 +50,8 @@ fn load_b(base: u32, k: u32, n: u32) -> f32 {
 }
 fn store_out(z: u32, m: u32, n: u32, value: f32) {
   if (m >= M || n >= N) { return; }
-  out[(n / (OH * OW) * O + z * OG + m) * (OH * OW) + n % (OH * OW)] = value;
+  let channel = z * OG + m;
+  let at = (n / (OH * OW) * O + channel) * (OH * OW) + n % (OH * OW);
+  out[at] = finish(value, channel, at);
 }
 // operands]

@@ -28,6 +28,10 @@ const WIDE: u32 = 1u;
 const STRIPS: u32 = 1u; // of a row
 const _i = 0u; // as it stands
 
+// [finish
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n, stored at `at`
+// finish]
+
 fn load(line: u32, v: u32, inside: bool) -> f32 {
   return select(0.0, x[line + v], inside & (v < W)); // v wraps below 0
 }
@@ -59,5 +63,6 @@ fn main(
     c_i += w_0 * x_0;
 // taps]
   }
-  out[line * OW + left + _i] = c_i;
+  let at = line * OW + left;
+  out[at + _i] = finish(c_i, plane % CHANNELS, at + _i);
 }

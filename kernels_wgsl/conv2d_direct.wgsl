@@ -51,6 +51,10 @@ const ACROSS: u32 = 1u; // tiles of pixels
 const DOWN: u32 = 1u;
 const _i = 0u; const _j = 0u; const _s = 0u; const _u = 0u; // as it stands
 
+// [finish
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n, stored at `at`
+// finish]
+
 // The first element of the window that a phase meets.
 fn first(at: u32, size: u32, divisor: u32, inverse: u32, step: u32) -> u32 {
   return select(size, at / divisor * inverse % step, at % divisor == 0u);
@@ -113,5 +117,6 @@ fn main(
   let row_j = (n_j * GROUPS + z) * CO * YH + y_j * PHASES_H + phase_h;
   let to_j = row_j * YW + x_j * PHASES_W + phase_w;
   let to_j_s = place_s(to_j);
-  out[to_j_s + o_i * (YH * YW)] = c_i_j_s;
+  let at_i_j_s = to_j_s + o_i * (YH * YW);
+  out[at_i_j_s] = finish(c_i_j_s, z * CO + o_i, at_i_j_s);
 }

@@ -32,6 +32,10 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 }
 // batch]
 
+// [finish
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
+// finish]
+
 fn load_a(base: u32, m: u32, k: u32) -> f32 {
   if (m >= M || k >= K) { return 0.0; }
   return a[base + m * A_ROW + k * A_COL];
@@ -41,7 +45,9 @@ fn load_b(base: u32, k: u32, n: u32) -> f32 {
   return b[base + k * B_ROW + n * B_COL];
 }
 fn store_out(z: u32, m: u32, n: u32, value: f32) {
-  if (m < M && n < N) { out[(z * M + m) * N + n] = value; }
+  if (m >= M || n >= N) { return; }
+  let at = (z * M + m) * N + n;
+  out[at] = finish(value, n, at);
 }
 // operands]
 

@@ -38,6 +38,10 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 }
 // batch]
 
+// [finish
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
+// finish]
+
 // Within a quad: the value of the invocation whose number differs by s.
 fn across_0(v: f32) -> f32 { return v; }
 fn across_1(v: f32) -> f32 { return quadSwapX(v); }
@@ -71,5 +75,6 @@ fn main(
     a_i += DEEP * A_COL;
     b_j += DEEP * B_ROW;
   }
-  out[z * M * N + m_i * OUT_ROW + n_j_s * OUT_COL] = c_i_j_s;
+  let at_i_j_s = z * M * N + m_i * OUT_ROW + n_j_s * OUT_COL;
+  out[at_i_j_s] = finish(c_i_j_s, n_j_s, at_i_j_s);
 }

@@ -30,6 +30,10 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 }
 // batch]
 
+// [finish
+fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
+// finish]
+
 var<workgroup> sums: array<f32, ROWS * COLS * NL * KL>;
 
 fn columns(z: u32, n: u32, lid: u32) {
@@ -52,7 +56,9 @@ fn columns(z: u32, n: u32, lid: u32) {
     workgroupBarrier();
   }
   if (y > 0u) { return; }
-  if (n_j < N) { out[z * ROWS * N + _i * OUT_ROW + n_j * OUT_COL] = sums[(_i * COLS + _j) * (NL * KL) + lid]; }
+  let at_i_j = z * ROWS * N + _i * OUT_ROW + n_j * OUT_COL;
+  let r_i_j = sums[(_i * COLS + _j) * (NL * KL) + lid];
+  if (n_j < N) { out[at_i_j] = finish(r_i_j, n_j, at_i_j); }
 }
 
 @compute @workgroup_size(NL * KL)

@@ -45,12 +45,13 @@ class Fused(NamedTuple):
 
 class Epilogue(NamedTuple):
     """What a matmul or a conv2d does to its results before it stores them:
-    ``min(max(result + bias + residual, low), high)``. A nan stays one."""
+    ``min(max(result · factor + bias + residual, low), high)``. A nan stays one."""
 
     bias: int | None = None  # operand with one value per column (matmul) or channel (conv2d)
     residual: int | None = None  # operand of the result's shape
     low: float = -math.inf
     high: float = math.inf
+    factor: int | None = None  # as bias
 
 
 class Structured(NamedTuple):

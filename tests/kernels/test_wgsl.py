@@ -89,7 +89,7 @@ class Recorder:
             if isinstance(step, Fused):
                 numpy_backend._fused(step, operands, [n for _, n in numbers])
             else:
-                numpy_backend._STRUCTURED[step.op](step, *operands)
+                numpy_backend._structured(step, operands)
             self.checks.append(
                 Check(self.gpu, step, before, [a.copy() for a in operands], scalars, self.software)
             )
@@ -222,6 +222,37 @@ def convolutions() -> Any:
     return out
 
 
+def endings() -> Any:
+    """Products with epilogues: rows of nan and inf, batches, odd sizes, few rows, few columns."""
+    out = []
+    for batch, m, n, k in [((), 37, 44, 33), ((2, 3), 9, 21, 300), ((), 3, 10, 70),
+                           ((2,), 50, 3, 9), ((), 1, 64, 260)]:  # fmt: skip
+        x, w, b, s = tg.randn(*batch, m, k), tg.randn(k, n), tg.randn(n), tg.randn(n)
+        x[..., 0, :2] = tg.tensor([math.nan, 1.0])
+        x[..., -1, :1] = math.inf
+        y = tg.randn(*batch, m, n)
+        for t in (y, s):
+            t.tolist()
+        out += [((x @ w) * s + b).relu(), F.hardtanh(x @ w + b + y, -9.0, 12.0)]
+    x, y = tg.randn(9, 20), tg.randn(9, 8)
+    y.tolist()
+    out += [F.relu6(x @ tg.randn(20, 8)), (y + x @ tg.randn(20, 8)).relu()]
+    for shape, weight, kw in [
+        ((2, 3, 9, 10), (5, 3, 3, 3), {"padding": 1}),
+        ((2, 4, 11, 8), (6, 2, 3, 2), {"stride": 2, "groups": 2, "padding": (1, 0)}),
+        ((1, 6, 9, 9), (12, 1, 3, 3), {"groups": 6, "padding": 2}),
+        ((1, 32, 7, 7), (8, 32, 3, 3), {}),
+    ]:
+        x, w, b = tg.randn(*shape), tg.randn(*weight), tg.randn(weight[0])
+        s = tg.randn(weight[0], 1, 1)
+        x[0, 0, 0, 0], x[0, -1, -1, -1] = math.nan, math.inf
+        y = tg.randn(*F.conv2d(x, w, **kw).shape)
+        for t in (y, s):
+            t.tolist()
+        out += [F.relu6(F.conv2d(x, w, b, **kw) * s), (F.conv2d(x, w, b, **kw) + y).relu()]
+    return out
+
+
 def columns() -> Any:
     """Reductions and transposes of the shapes that CPU adapters have a form of their own for."""
     x, y = tg.randn(36, 264), tg.randn(40, 512)
@@ -250,7 +281,7 @@ def attention() -> Any:
 
 
 PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, packed_weights,
-            convolutions, columns, attention]  # fmt: skip
+            convolutions, endings, columns, attention]  # fmt: skip
 
 
 @SOFTWARE
@@ -262,7 +293,7 @@ def test_program(
 
 
 @pytest.mark.parametrize("enough", [0, 1 << 30], ids=["large", "small"])
-@pytest.mark.parametrize("program", [products, packed_weights, convolutions, attention],
+@pytest.mark.parametrize("program", [products, packed_weights, convolutions, endings, attention],
                          ids=lambda f: f.__name__)  # fmt: skip
 def test_tiles(
     program: Callable[[], Any], enough: int, tmp_path: Path, monkeypatch: Any, _quiet: Any
@@ -299,6 +330,8 @@ def run_program(
     for check in recorder.checks:
         check.verify()
     assert recorder.checks
+    products = [c.step for c in recorder.checks if isinstance(c.step, Structured)]
+    assert program is not endings or all(s.epilogue for s in products if s.op != "copy")
 
 
 # --- what programs do not reach -------------------------------------------------------------------

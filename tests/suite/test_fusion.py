@@ -134,6 +134,37 @@ def test_what_follows_a_product(bias: bool, residual: bool, limit: str) -> None:
     torch.testing.assert_close(b, end(want[1]))
 
 
+def test_layers_with_an_activation_are_one_kernel(device: str) -> None:
+    nn = torch.nn
+    x, image = torch.randn(6, 8), torch.randn(2, 3, 8, 8)
+    linear = nn.Sequential(nn.Linear(8, 5), nn.ReLU())
+    conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6())
+    norm = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    for t in (x, image, *[v for net in (linear, conv, norm) for v in net.state_dict().values()]):
+        t.tolist()
+    # besides, a batch norm in eval makes a factor and a bias; elsewhere it scales weights too
+    most = 2 if device in ("cpu", "webgpu") else 3
+    with torch.no_grad():
+        assert counted(lambda: linear(x).tolist())["dispatches"] == 1
+        assert counted(lambda: conv(image).tolist())["dispatches"] == 1
+        assert counted(lambda: norm(image).tolist())["dispatches"] <= most
+
+
+def test_gradients_through_the_limits_of_a_product() -> None:
+    x, w, b = torch.randn(3, 7, 5), torch.randn(6, 5), torch.randn(6)
+    for t in (x, w, b):
+        t.requires_grad_().tolist()
+    g = torch.randn(3, 7, 6)
+    F.relu(F.linear(x, w, b)).backward(g)
+    with torch.no_grad():
+        plain = x @ w.t()
+        plain.tolist()
+        g = g * (plain + b > 0)
+    for got, want in ((x.grad, g @ w), (b.grad, g.sum((0, 1))),
+                      (w.grad, (g.mT @ x).sum(0))):  # fmt: skip
+        torch.testing.assert_close(got, want)
+
+
 def test_nan_passes_the_limits_of_a_product() -> None:
     w = torch.tensor([[float("nan"), 1.0, -1.0, float("inf")]])
     out = F.relu6(torch.ones(1, 1) @ w + torch.zeros(4))

@@ -18,7 +18,7 @@ from ..schedule import Caps, Schedule
 from ..shape import Shape, contiguous_strides
 from . import numpy_math
 
-CAPS = Caps(epilogues=True, attention=1)
+CAPS = Caps(epilogues=True, factors=True, attention=1)
 _STORED = {
     dt.bool_: np.bool_, dt.uint8: np.uint8, dt.int8: np.int8, dt.int16: np.int16,
     dt.int32: np.int32, dt.int64: np.int64, dt.float16: np.float16, dt.bfloat16: np.uint16,
@@ -198,11 +198,13 @@ def _structured(step: Structured, arrays: list[Any]) -> None:
         return
     *inputs, out = arrays
     _STRUCTURED[step.op](step, *inputs[:2], out)
-    bias, residual, low, high = step.epilogue
-    if bias is not None:
-        over = -1 if step.op == "matmul" else step.arg[7] * step.arg[8]
-        channels = inputs[bias].size
-        out.reshape(-1, channels, 1 if over < 0 else over)[...] += inputs[bias][:, None]
+    bias, residual, low, high, factor = step.epilogue
+    over = 1 if step.op == "matmul" else step.arg[7] * step.arg[8]
+    for k, f in ((factor, np.multiply), (bias, np.add)):
+        if k is not None:
+            values = inputs[k][:, None]
+            channels = out.reshape(-1, values.size, over)
+            f(channels, values, out=channels)
     if residual is not None:
         out += inputs[residual]
     np.clip(out, low, high, out=out)

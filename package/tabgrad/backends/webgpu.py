@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..dtypes import DType, bfloat16, bool_, float16, float32, int64
-from ..ir import USES_STATUS, Fused, Launch, Structured
+from ..ir import USES_STATUS, Epilogue, Fused, Launch, Structured
 from ..schedule import Caps
-from .webgpu_fused import address, combine, fused
+from .webgpu_fused import address, combine, fused, number
 from .wgsl import (
     Limits,
     grid,
@@ -33,6 +33,7 @@ _FEW = 4  # rows that matvec.wgsl is for
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
+    epilogues=True, factors=True,
     attention=_FEW + 1,  # products of few rows have more workgroups
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
@@ -64,16 +65,16 @@ def _launch(step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: 
     return Launch(text, step.operands, (), size, flags)
 
 
-def _ordered(step: Structured, at: tuple[int, ...]) -> Structured:
-    """A step whose operands are bound in another order."""
-    return step._replace(
-        operands=tuple(step.operands[i] for i in at), sizes=tuple(step.sizes[i] for i in at),
-        dtypes=tuple(step.dtypes[i] for i in at),
-    )  # fmt: skip
-
-
 def _tiles(n: int, size: int) -> int:
     return -(-n // size)
+
+
+def _ordered(step: Structured, at: Sequence[int]) -> Structured:
+    """The step with its operands in the order of the kernel's bindings."""
+    operands, dtypes, sizes = zip(
+        *[(step.operands[i], step.dtypes[i], step.sizes[i]) for i in at], strict=True
+    )
+    return step._replace(operands=operands, dtypes=dtypes, sizes=sizes)
 
 
 # --- matrix products and convolutions -------------------------------------------------------------
@@ -84,21 +85,51 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
-    out = (n, 1)
-    if n < 4 < m:  # few columns: take the product of the transposes, whose rows are few
+    out, turned = (n, 1), n < 4 < m
+    if turned:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
-        step = _ordered(step, (1, 0, 2))
+        step = _ordered(step, (1, 0, *range(2, len(step.operands))))
+    tiled = m > _FEW and not limits.quads
+    name = "matmul" if tiled else "matmul_direct" if limits.quads else "matvec"
+    step, text = _ended(step, source(name), m if turned else 0, 4 if tiled and n % 4 == 0 else 1)
+    text = _batched(text, sizes, a, b)
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
               "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
     if limits.quads:
-        text = _batched(source("matmul_direct"), sizes, a, b)
         return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
-    if m <= _FEW:
-        return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m)]
+    if not tiled:
+        return [_matvec(step, text, values, m)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
-    text = _vectors(_batched(source("matmul"), sizes, a, b), m, n, a, b)
-    return [_tiled(step, text, values)]
+    return [_tiled(step, _vectors(text, m, n, a, b), values)]
+
+
+def _ended(step: Structured, text: str, columns: int = 0, lanes: int = 1) -> tuple[Structured, str]:
+    """A product whose kernel does the step's epilogue, on ``lanes`` elements at once.
+
+    columns: those of what is stored, if the kernel makes the transpose of that; else 0."""
+    end = step.epilogue or Epilogue()
+    type_, word = ("f32", "u32") if lanes == 1 else ("vec4<f32>", "vec4<u32>")
+    n = f"at % {columns}u" if columns else "n"
+    lines, x, y = [], "value", "x"
+    for name, sign, at in ("factor", "*", n), ("bias", "+", n), ("residual", "+", "at"):
+        k = getattr(end, name)
+        if k is not None:
+            x += f" {sign} {name}[{at}]"
+            lines.append(f"@group(0) @binding({k + 1}) var<storage, read> {name}: array<{type_}>;")
+    if end.low > -math.inf:
+        y = f"max({y}, {type_}({number(end.low, 'f')}))"
+    if end.high < math.inf:
+        y = f"min({y}, {type_}({number(end.high, 'f')}))"
+    if y != "x":
+        y = f"select({y}, x, (bitcast<{word}>(x) & {word}(~0u >> 1u)) > {word}(0x7f800000u))"
+    lines += [
+        f"fn finish(value: {type_}, n: u32, at: u32) -> {type_} {{",
+        f"  let x = {x};\n  return {y};\n}}\n",
+    ]
+    *inputs, out = range(len(step.operands))
+    step = _ordered(step, (*inputs[:2], out, *inputs[2:]))
+    return step, replace_section(text, "finish", "\n".join(lines))
 
 
 def _linear(step: Structured, limits: Limits) -> list[Launch]:
@@ -182,7 +213,9 @@ def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
             text = text.replace(f" {name}: array<f32>", f" {name}: array<vec4<f32>>")
     if n % 4 == 0:
         body = """fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
-  if (m < M && n < N) { out[((z * M + m) * N + n) / 4u] = value; }
+  if (m >= M || n >= N) { return; }
+  let at = ((z * M + m) * N + n) / 4u;
+  out[at] = finish(value, n / 4u, at);
 }
 """
         functions = re.sub(r"fn store4.*?\n}\n", lambda _: body, functions, flags=re.S)
@@ -282,6 +315,8 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     values = {**names, "BATCH": groups, "M": m, "N": n, "K": k, "CG": cg, "OG": og,
               "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
     text = section(source(step.op), "operands") + section(source("matmul"), "product")
+    if step.op == "conv2d":
+        step, text = _ended(step, text)
     return [_tiled(step, text, values)]
 
 
@@ -308,7 +343,8 @@ def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
         inverse = pow(dilation, -1, step_) if step_ > 1 else 0
         values |= {f"COMMON_{side}": common, f"STEP_{side}": step_, f"INVERSE_{side}": inverse}
     batch = groups * phases[0] * phases[1]
-    return [_quads(step, source("conv2d_direct"), values, batch, co, pixels, ci)]
+    step, text = _ended(step, source("conv2d_direct"))
+    return [_quads(step, text, values, batch, co, pixels, ci)]
 
 
 def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
@@ -330,7 +366,8 @@ def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
     lines = [f"let x_{at} = load(start, v + {at}u, inside);" for at in sorted({*taps.values()})]
     lines += [f"let w_{j} = weight(at + {j}u);" for j in range(names["KW"])]
     lines += [f"c_{t} += w_{j} * x_{at};" for (t, j), at in taps.items()]
-    text = replace_section(source("conv2d_depth"), "taps", "\n".join(lines) + "\n")
+    step, text = _ended(step, source("conv2d_depth"))
+    text = replace_section(text, "taps", "\n".join(lines) + "\n")
     text = substitute(repeat(text, {"i": wide}), values)
     strips = values["PLANES"] * names["OH"] * values["STRIPS"]
     return [_launch(step, text, *grid(_tiles(strips, 64)))]

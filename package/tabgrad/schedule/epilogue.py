@@ -1,7 +1,8 @@
 """What follows a matmul or a convolution is done by its kernel, before the results are stored.
 
-``relu(conv(x, w) + bias + x)`` costs the memory traffic of the convolution alone. A factor per
-channel (a batch norm in eval) goes into the weights where they are small beside the result.
+``relu(conv(x, w) + bias + x)`` costs the memory traffic of the convolution alone. So does a factor
+per channel (a batch norm in eval), but kernels without factors have it in their weights, where
+these are small beside the result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..dtypes import float32, float64
 from ..graph import Node, view
 from ..ir import Epilogue
 from ..shape import Shape, broadcast_strides, contiguous_strides, numel
-from .values import FUSIBLE, VIRTUAL, base_of, peel
+from .values import FUSIBLE, VIRTUAL, Caps, base_of, peel
 
 _SMALL = 4  # weights are scaled if the result has so many times their elements
 
@@ -30,10 +31,10 @@ class Ended(NamedTuple):
 Parts = tuple[tuple[Node, ...], Epilogue]  # sources and epilogue of a product
 
 
-def ended(node: Node, srcs: tuple[Node, ...], uses: dict[int, int]) -> Node | None:
+def ended(caps: Caps, node: Node, srcs: tuple[Node, ...], uses: dict[int, int]) -> Node | None:
     """The product with ``node``'s op in its epilogue; None if that is no way to end a product."""
-    grow = _GROW.get(node.op)
-    if grow is None:
+    grow = _multiplied if caps.factors and node.op == "mul" else _GROW.get(node.op)
+    if not caps.epilogues or grow is None:
         return None
     for k in (0, 1):
         product = peel(srcs[k])
@@ -64,23 +65,42 @@ def _parts(product: Node) -> tuple[Any, Epilogue]:
 
 def _sum(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     """Adds a bias, or after it a residual."""
-    if end._replace(bias=None) != Epilogue() or other.dtype is not product.dtype:
+    if not _linear(end) or other.dtype is not product.dtype:
         return None
     srcs = product.srcs
     if _per_channel(product, node, other):
         if end.bias is None:
             return (*srcs, other), end._replace(bias=len(srcs))
         if numel(other.shape) < numel(node.shape):
-            return (*srcs[:2], _both("add", srcs[2], other)), end
+            return _with(srcs, end.bias, "add", other), end
     plain = peel(other).op not in ("view", *VIRTUAL)
     if plain and base_of(other).op not in FUSIBLE and numel(other.shape) == numel(node.shape):
         return (*srcs, other), end._replace(residual=len(srcs))  # it is in memory anyway
     return None
 
 
+def _linear(end: Epilogue) -> bool:
+    """Is nothing done yet that a further factor or bias would have to come after?"""
+    return end._replace(bias=None, factor=None) == Epilogue()
+
+
+def _multiplied(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
+    """Times a value per channel, and so the bias."""
+    srcs = product.srcs
+    if not _linear(end) or not _per_channel(product, node, other):
+        return None
+    if other.dtype is not product.dtype:
+        return None
+    if end.bias is not None:
+        srcs = _with(srcs, end.bias, "mul", other)
+    if end.factor is not None:
+        return _with(srcs, end.factor, "mul", other), end
+    return (*srcs, other), end._replace(factor=len(srcs))
+
+
 def _scaled(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     """The second operand, and the bias, times a value per channel."""
-    if end._replace(bias=None) != Epilogue() or not _per_channel(product, node, other):
+    if not _linear(end) or not _per_channel(product, node, other):
         return None
     x, w, *bias = product.srcs
     if _SMALL * numel(w.shape) > numel(product.shape) or other.dtype is not w.dtype:
@@ -89,6 +109,11 @@ def _scaled(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | No
     factor = _shaped(other, (n, 1, 1, 1) if product.op == "conv2d" else (n,))
     weight = Node("mul", (w, factor), w.shape, w.dtype)
     return (x, weight, *(_both("mul", b, other) for b in bias)), end
+
+
+def _with(srcs: tuple[Node, ...], k: int, op: str, other: Node) -> tuple[Node, ...]:
+    """The sources with another value per channel in the k-th."""
+    return (*srcs[:k], _both(op, srcs[k], other), *srcs[k + 1 :])
 
 
 def _both(op: str, a: Node, b: Node) -> Node:
@@ -113,7 +138,9 @@ def _per_channel(product: Node, node: Node, other: Node) -> bool:
 
 def _limit(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
     """A limit that is a number of the program's text, as relu's; numbers in slots may change."""
-    if other.op != "const" or other.shape or array("f", [other.arg])[0] != other.arg:
+    if other.op != "const" or other.shape or not math.isfinite(other.arg):
+        return None
+    if array("f", [other.arg])[0] != other.arg:
         return None
     if node.op == "maximum" and end.low == -math.inf and end.high == math.inf:
         return product.srcs, end._replace(low=float(other.arg))

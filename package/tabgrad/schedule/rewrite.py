@@ -72,7 +72,7 @@ class Rewriter:
             source = node.srcs[0]
             single = self.uses.get(id(source), 0) <= 1 or id(source) in self.copied
             out = self._view(srcs[0], node, single)
-        elif self.caps.epilogues and (end := ended(node, srcs, self.uses)) is not None:
+        elif (end := ended(self.caps, node, srcs, self.uses)) is not None:
             out = end
         elif node.op in FUSIBLE:
             out = node if srcs == node.srcs else _rebuilt(node, srcs)

@@ -33,6 +33,7 @@ class Caps(NamedTuple):
     wide: bool = True  # has int64 and float64; else int64 is kept in 32 bits
     max_inner: int = 1 << 16  # longest row that may be walked more than once in a kernel
     epilogues: bool = False  # matmul and conv2d add, and limit, before they store
+    factors: bool = False  # and multiply; else weights are scaled
     attention: int = 0  # queries from which on its kernel is used; 0: there is none
 
 
