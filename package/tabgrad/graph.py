@@ -61,7 +61,8 @@ class Node:
         if self.srcs:
             trash.append(self.srcs)
             self.srcs = ()
-            empty_trash()
+            if not _emptying:
+                empty_trash()
 
     def __repr__(self) -> str:
         return f"<{self.op} {list(self.shape)} {self.dtype.name}>"

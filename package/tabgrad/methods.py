@@ -77,7 +77,7 @@ def inplace(name: str, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
         for x in args:
             if isinstance(x, Tensor):
                 self._check_overlap(x)
-        y = f(self._before_write(), *args, **kw)
+        y = f(self._before_write() if autograd.mode.grad else self, *args, **kw)
         if y._shape != self._shape:
             raise RuntimeError(
                 f"output with shape {list(self._shape)} doesn't match the broadcast shape "

@@ -7,9 +7,7 @@ slots); ``words`` lays a schedule out for JavaScript (twin: web/format.js).
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain
 from sys import getrefcount
 from typing import Any, NamedTuple
 
@@ -31,6 +29,8 @@ class Pending(NamedTuple):
     leaves: list[Node]
     numbers: list[Node]
     windows: list[Node]  # views of small parts of leaves
+    places: list[int]  # of the leaves, in the key
+    reads: list[int]  # the place of each operand of each op
     given: tuple[int, ...] = ()  # leaves that nobody needs after the run: it may write over them
 
 
@@ -41,43 +41,41 @@ def without_places(graph: Pending) -> tuple[Any, ...]:
 
 def linearize(roots: Sequence[Node]) -> Pending:
     """One walk, without recursion: key, leaves and numbers in the order they are met."""
-    index: dict[int, int] = {}
-    buffers: dict[int, int] = {}
+    index: dict[Node, int] = {}  # places in the key
+    buffers: dict[Any, int] = {}
     leaves: list[Node] = []
     numbers: list[Node] = []
     windows: list[Node] = []
+    reads: list[int] = []
     key: list[Any] = []
     stack = [*reversed(roots)]
     while stack:
         node = stack[-1]
-        if id(node) in index:
-            stack.pop()
-            continue
-        srcs = node.srcs
-        if srcs:
-            missing = [s for s in reversed(srcs) if id(s) not in index]
-            if missing:
-                stack += missing
-                continue
-        stack.pop()
-        index[id(node)] = len(index)
-        op = node.op
-        if op == "buffer":
-            k = buffers.setdefault(id(node.buffer), len(buffers))
-            leaves.append(node)
-            key.append((k, node.shape, node.dtype.code))
-        elif op == "number":
-            numbers.append(node)
-            key.append((node.dtype.code, node.shape))
+        for s in node.srcs:
+            if s not in index:
+                stack.append(s)
+                break
         else:
-            if op == "view" and srcs[0].op == "buffer" and _is_window(node):
-                windows.append(node)
-            key.append(
-                (op, node.dtype.code, node.shape, node.arg, type(node.arg))
-                + tuple([index[id(s)] for s in srcs])
-            )
-    key.append(tuple([index[id(r)] for r in roots]))
-    return Pending(tuple(key), leaves, numbers, windows)
+            stack.pop()
+            if node in index:
+                continue
+            index[node] = len(key)
+            op = node.op
+            if op == "buffer":
+                k = buffers.setdefault(node.buffer, len(buffers))
+                leaves.append(node)
+                key.append((k, node.shape, node.dtype.code))
+            elif op == "number":
+                numbers.append(node)
+                key.append((node.dtype.code, node.shape))
+            else:
+                if op == "view" and node.srcs[0].op == "buffer" and _is_window(node):
+                    windows.append(node)
+                at = [index[s] for s in node.srcs]
+                reads += at
+                key.append((op, node.dtype.code, node.shape, node.arg, type(node.arg), *at))
+    key.append(tuple([index[root] for root in roots]))
+    return Pending(tuple(key), leaves, numbers, windows, [index[n] for n in leaves], reads)
 
 
 def given(graph: Pending, replaced: Sequence[Node]) -> tuple[int, ...]:
@@ -90,15 +88,14 @@ def given(graph: Pending, replaced: Sequence[Node]) -> tuple[int, ...]:
     found = [n for n in replaced if id(n) in place]
     if not found:
         return ()
-    uses = Counter(chain.from_iterable(e[5:] for e in graph.key[:-1] if len(e) > 5))
-    at = [k for k, e in enumerate(graph.key[:-1]) if len(e) == 3]  # of the leaves, in the key
     nodes = [*map(getrefcount, found)]
     buffers = [*map(getrefcount, [n.buffer for n in found])]
     free = []
     for n, of_node, of_buffer in zip(found, nodes, buffers, strict=True):
         k = place[id(n)]
+        uses = graph.reads.count(graph.places[k])
         # besides the list: `replaced`, the leaves, the values that read it; of the buffer, the node
-        if of_node - IN_A_LIST == 2 + uses[at[k]] and of_buffer - IN_A_LIST == 1:
+        if of_node - IN_A_LIST == 2 + uses and of_buffer - IN_A_LIST == 1:
             free.append(k)
     return tuple(sorted(free))
 

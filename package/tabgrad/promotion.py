@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from . import dtypes as dt
@@ -45,12 +46,17 @@ def with_number(dtype: DType, x: Any) -> DType:
 
 def result_type(*xs: Any) -> DType:
     """The dtype of an op on these tensors and numbers, as ``torch.result_type``."""
-    best: list[DType | None] = [None, None, None]  # dimensioned, 0-d, numbers
-    for x in xs:
-        if isinstance(x, Tensor):
-            k, d = (0 if x._shape else 1), x.dtype
-        else:
-            k, d = 2, number_dtype(x)
+    return _result_type(*[
+        (0 if x._shape else 1, x.dtype) if isinstance(x, Tensor) else (2, number_dtype(x))
+        for x in xs
+    ])  # fmt: skip
+
+
+@lru_cache(1024)
+def _result_type(*kinds: tuple[int, DType]) -> DType:
+    """0: with dimensions, 1: without, 2: a number; and the dtype of each."""
+    best: list[DType | None] = [None, None, None]
+    for k, d in kinds:
         old = best[k]
         best[k] = d if old is None else promote(old, d)
     out: DType | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from operator import call
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -234,15 +235,13 @@ class Device:
         if capture.recorder is not None:
             return
         pending, self.pending = self.pending, []
-        nodes: dict[int, Node] = {}
-        for cell in pending:
-            storage = cell()
-            if storage is not None and storage.node.op != "buffer":
-                nodes[id(storage.node)] = storage.node
-        if extra is not None and extra.op != "buffer":
-            nodes[id(extra)] = extra
+        held = [storage.node for storage in filter(None, map(call, pending))]
+        if extra is not None:
+            held.append(extra)
         roots = []
-        for node in nodes.values():
+        for node in dict.fromkeys(held):
+            if node.op == "buffer":
+                continue
             if numel(node.shape):
                 roots.append(node)
             else:

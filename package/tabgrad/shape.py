@@ -87,7 +87,8 @@ def wrap_dims(dims: int | Sequence[int] | None, ndim: int) -> Shape:
     return out if ndim else ()
 
 
-def infer_size(shape: Sequence[int], n: int) -> Shape:
+@lru_cache(4096)
+def infer_size(shape: Shape, n: int) -> Shape:
     """Replaces the one -1 of a requested shape; raises PyTorch's RuntimeError."""
     known, hole = 1, -1
     for i, s in enumerate(shape):
@@ -112,6 +113,7 @@ def infer_size(shape: Sequence[int], n: int) -> Shape:
     raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {n}")
 
 
+@lru_cache(4096)
 def reshape_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
     """Strides that show a view under a new shape as large, or None if that needs a copy."""
     if not numel(shape):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import tabgrad as torch
+from tabgrad import runtime
+from tabgrad.plan import linearize
 
 
 def counted(step: Callable[[], Any]) -> dict[str, int]:
@@ -142,6 +144,26 @@ def test_dropped_values_are_not_computed() -> None:
     del y
     z = x * 3
     assert counted(lambda: z.tolist())["dispatches"] == 1
+
+
+def test_key_tells_how_often_a_leaf_is_read() -> None:
+    """``plan.given`` compares that with the reference counts of what a run may write over."""
+    x, y = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+    z = x * x + (x + y)
+    graph = linearize([z.node(), x.node()])
+    assert graph.leaves == [x.node(), y.node()]
+    assert [len(graph.key[k]) for k in graph.places] == [3, 3]
+    assert [graph.reads.count(k) for k in graph.places] == [3, 1]
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "max_pool1d"])
+def test_composition_is_one_pending_value(name: str) -> None:
+    """Each value between would cost a tensor, a storage and a tape entry."""
+    x = torch.ones(2, 4, requires_grad=True)
+    pending = runtime.resolve(x.device).pending
+    before = len(pending)
+    y = getattr(torch.nn.functional, name)(x, 2 if name == "max_pool1d" else 1)
+    assert len(pending) == before + 1 and y.requires_grad
 
 
 def test_inference_steps() -> None:

@@ -154,8 +154,7 @@ class Entry:
 
     def __del__(self) -> None:
         if self.edges:
-            trash.append(self.edges)
-            trash.append(self.saved)
+            trash.append((self.edges, self.saved))
             self.edges, self.saved = (), None
             empty_trash()
 
@@ -268,17 +267,19 @@ def record(row: Row, xs: Sequence[Any], out: Tensor, kwargs: dict[str, Any]) -> 
     edges: list[Any] = []
     metas: list[Any] = []
     saved: dict[str, Any] = {}
-    for x, fn, names in zip(xs, row.grads, row.saves, strict=True):
-        e = None if fn is None or not hasattr(x, "_requires_grad") else edge(x)
+    for x, names in zip(xs, row.saves, strict=True):
+        e = None if names is None or not hasattr(x, "_requires_grad") else edge(x)
         edges.append(e)
         if e is None:
             metas.append(None)
             continue
         metas.append((x._shape, x.dtype))
         for name in names:  # type: ignore[union-attr]
+            if name == "g" or name in saved or name in kwargs:
+                continue
             if name == "x_shape":  # for rules that need no more of their input
                 kwargs = {**kwargs, name: x._shape}
-            elif name != "g" and name not in saved and name not in kwargs:
+            else:
                 saved[name] = _kept(row, xs, out, name)
     entry = Entry(row, tuple(edges), tuple(metas))
     entry.saved = saved
@@ -297,10 +298,15 @@ def _kept(row: Row, xs: Sequence[Any], out: Tensor, name: str) -> Any:
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undoes broadcasting: sums a gradient down to the shape of its input."""
-    extra = g.ndim - len(shape)
-    dims = [*range(extra)]
-    dims += [i + extra for i, n in enumerate(shape) if n == 1 and g._shape[i + extra] != 1]
+    dims = _broadcast_dims(g._shape, shape)
     return (g.sum(dims, keepdim=True) if dims else g).reshape(shape)
+
+
+@functools.lru_cache(4096)
+def _broadcast_dims(shape: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(shape) - len(source)
+    added = range(extra)
+    return (*added, *[i + extra for i, n in enumerate(source) if n == 1 != shape[i + extra]])
 
 
 def _run(
@@ -316,9 +322,8 @@ def _run(
     ``wanted`` (for ``autograd.grad``) maps a leaf's id or (entry, output) to a result number;
     ``frontier`` does so too, but the walk ends there, before any hooks.
     """
-    ready: dict[int, list[Any]] = {}
-    entries: dict[int, Entry] = {}
-    heap: list[int] = []
+    ready: dict[Entry, list[Any]] = {}
+    heap: list[tuple[int, Entry]] = []  # the newest first
     results: dict[int, Any] = {}
     leaves: dict[int, tuple[Any, Any]] = {}  # what has come to each leaf so far
 
@@ -332,20 +337,20 @@ def _run(
             old = leaves.get(id(target))
             leaves[id(target)] = target, g if old is None else old[1] + g
             return
-        grads = ready.get(target.seq)
+        grads = ready.get(target)
         if grads is None:
-            grads = ready[target.seq] = [None] * target.n_outputs
-            entries[target.seq] = target
-            heapq.heappush(heap, -target.seq)
+            grads = ready[target] = [None] * target.n_outputs
+            heapq.heappush(heap, (-target.seq, target))
         grads[nr] = g if grads[nr] is None else grads[nr] + g
 
     for entry, nr, g in starts:
         push(entry, nr, g)
     with set_grad_enabled(create):
         while heap:
-            entry = entries.pop(-heap[0])
-            grads = ready.pop(-heapq.heappop(heap))
-            _visit_outputs(entry, grads, wanted, results)
+            _, entry = heapq.heappop(heap)
+            grads = ready.pop(entry)
+            if entry.prehooks or entry.retain or wanted:
+                _visit_outputs(entry, grads, wanted, results)
             gins = entry.backward(grads)
             if entry.hooks:
                 for hook in entry.hooks:
@@ -394,12 +399,10 @@ def _hooked(hooks: list[Any] | None, g: Any) -> Any:
 
 
 def _accumulate(x: Tensor, g: Any) -> None:
-    from ..tensor import Tensor
-
     if not x._requires_grad:
         return  # detached since
     if x.grad is None:
-        x.grad = g if g._requires_grad else Tensor._like(g)
+        x.grad = g if g._requires_grad else g._like(g)
     elif mode.grad:
         x.grad = x.grad + g
     else:

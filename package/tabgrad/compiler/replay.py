@@ -10,10 +10,9 @@ from ..graph import Storage, leaf
 from ..runtime import Buffer, Device
 from ..tensor import Counter, Tensor
 from .lent import cut
-from .steady import Steady, made_of, steady
+from .steady import Steady, steady
 from .watch import facts
 
-_NONE: set[int] = set()  # results that have their place already
 _grad, _storage, _history = attrgetter("grad"), attrgetter("storage"), attrgetter("_grad_fn")
 _node, _buffer, _op = attrgetter("storage.node"), attrgetter("buffer"), attrgetter("op")
 _tracked = attrgetter("_requires_grad")
@@ -195,14 +194,14 @@ class Recording:
         reuse = again is not None and again.holds(written, everything, n)
         buffers = self._buffers(everything, self._host_effects())
         leaves = [buffers[k] for k in self.leaves]
+        if again is not None and reuse:
+            handles = self.device.start(again.plan, leaves, self._cells())
+            kept = again.made(self.device, handles, leaves)
+            again.renew(self.device, handles, leaves)
+            return self._bind(everything, written, buffers, kept, again)
         made: list[Any] = []
         if self.plan is not None:
-            plan, own = (again.plan, again.own) if again and reuse else (self.plan, _NONE)
-            handles = self.device.start(plan, leaves, self._cells())
-            made = made_of(plan, self.device, handles, leaves, own)
-        if again is not None and reuse:
-            again.renew(self.device, handles, leaves)
-            return self._bind(everything, written, buffers, made, again)
+            made = self.device.launch(self.plan, leaves, self._cells())
         out = self._bind(everything, written, buffers, made, None)
         if again is not None:
             del buffers, leaves, made
@@ -258,7 +257,7 @@ class Recording:
 
     def _bind(
         self, everything: list[Any], written: list[Storage], buffers: list[Buffer],
-        made: list[Any], again: Steady | None,
+        made: Any, again: Steady | None,
     ) -> Any:  # fmt: skip
         """Puts results where the call leaves them; with ``again`` most are there."""
         nodes: dict[Value, Any] = {}

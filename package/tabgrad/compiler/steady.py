@@ -24,7 +24,9 @@ class Steady:
         self.plan = plan  # writes over old values of storages where it can
         # that go to written storages, then those that go to gradients; ~k: over the old leaf k
         self.results = results
-        self.own = {k for k in results if k >= 0}
+        own = {k for k in results if k >= 0}
+        # (root, number of its result or ~k for leaf k) of those that get buffers of their own
+        self.others = [(root, k) for root, k in enumerate(plan.outs) if k not in own]
         self.slots = slots  # (object whose gradient it is, new tensor)
         self.kept: list[Any] = []
         self.counts: list[int] = []
@@ -59,6 +61,12 @@ class Steady:
             return False
         del nodes, cells, grads
         return [*map(getrefcount, self.kept)] == self.counts
+
+    def made(self, device: Any, handles: list[Any], leaves: list[Buffer]) -> dict[int, Buffer]:
+        """Buffers by root, but for those that ``renew`` takes care of."""
+        nbytes = self.plan.nbytes
+        new = {k: Buffer(device, handles[k], nbytes[k]) for _, k in self.others if k >= 0}
+        return {root: new[k] if k >= 0 else leaves[~k] for root, k in self.others}
 
     def renew(self, device: Any, handles: list[Any], leaves: list[Buffer]) -> None:
         """Puts the results of a run in the place of the last one's."""
@@ -112,14 +120,3 @@ def _fits(in_place: list[int], plain: list[int], mine: set[int]) -> bool:
     shared = [in_place.count(r) > 1 for k, r in enumerate(in_place) if k in mine]
     others = [(a, b) for k, (a, b) in enumerate(zip(in_place, plain, strict=True)) if k not in mine]
     return not any(shared) and all(a >= 0 if b >= 0 else a == b for a, b in others)
-
-
-def made_of(
-    plan: Any, device: Any, handles: list[Any], leaves: list[Buffer], own: set[int]
-) -> list[Any]:
-    """Buffers of a plan's roots, None for results in ``own``."""
-    made = [
-        None if k in own else Buffer(device, h, n)
-        for k, (h, n) in enumerate(zip(handles, plan.nbytes, strict=True))
-    ]
-    return [made[k] if k >= 0 else leaves[~k] for k in plan.outs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from .. import autograd
@@ -27,9 +28,11 @@ from ..tensor import Tensor
 
 def _ints(args: tuple[Any, ...]) -> tuple[int, ...]:
     """``f(2, 3)`` and ``f([2, 3])`` alike."""
-    if len(args) == 1 and isinstance(args[0], list | tuple):
-        args = tuple(args[0])
-    return tuple(a if type(a) is int else int(a) for a in args)
+    one = len(args) == 1 and isinstance(args[0], _LISTS)
+    return tuple(map(int, args[0] if one else args))
+
+
+_LISTS = (list, tuple)  # a union would be made anew at every call
 
 
 # --- reshapes -----------------------------------------------------------------------------------
@@ -135,7 +138,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 
 def _permute_geometry(shape: Shape, strides: Shape, offset: int, *, dims: Shape) -> Geometry:
-    return tuple(shape[d] for d in dims), tuple(strides[d] for d in dims), offset
+    return tuple([shape[d] for d in dims]), tuple([strides[d] for d in dims]), offset
 
 
 def _unpermute(g: Tensor, dims: Shape) -> Tensor:
@@ -158,10 +161,15 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
             f"length of the desired ordering of dimensions i.e. input.dim() = {input.ndim} is not "
             f"equal to len(dims) = {len(order)}"
         )
-    order = tuple(wrap_dim(d, input.ndim) for d in order)
+    return apply_view(PERMUTE, input, dims=_permutation(order))
+
+
+@lru_cache(4096)
+def _permutation(dims: Shape) -> Shape:
+    order = tuple(wrap_dim(d, len(dims)) for d in dims)
     if len(set(order)) != len(order):
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return apply_view(PERMUTE, input, dims=order)
+    return order
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:

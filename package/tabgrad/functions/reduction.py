@@ -28,7 +28,7 @@ def _summable(x: Tensor, dtype: DType | None) -> tuple[Tensor, DType]:
     float32."""
     out = dtype or (x.dtype if x.dtype.is_floating_point else dt.int64)
     work = dt.float32 if out in (dt.float16, dt.bfloat16) else out
-    return x.to(work), out
+    return x if x.dtype is work else x.to(work), out
 
 
 def sum(
@@ -39,7 +39,7 @@ def sum(
     y = ops.reduce(x, "sum", wrap_dims(dim, input.ndim), keepdim)
     if input.requires_grad and y._grad_fn is not None:
         label(y, "SumBackward0" if dim is None else "SumBackward1")
-    return y.to(out)
+    return y if y.dtype is out else y.to(out)
 
 
 def nansum(
@@ -433,13 +433,25 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     d = wrap_dim(dim, x.ndim)
     if not x.numel():
         return x.clone()
-    e = (x - ops.reduce(x.detach(), "max", (d,) if x._shape else (), True)).exp()
-    y = e * sum(e, d, keepdim=True).reciprocal() if x._shape else e / e
+    dims = (d,) if x._shape else ()
+    e = elementwise("exp", (_centred(x.node(), dims),), x.dtype)
+    share = elementwise("reciprocal", (_total(e, dims),), x.dtype)
+    y = Tensor._wrap(elementwise("mul", (e, share), x.dtype), x.storage.device)
     if autograd.mode.grad and x.requires_grad:
-        y = y.detach()
         autograd.record(SOFTMAX, (x,), y, {"d": d})
         label(y, "SoftmaxBackward0")
     return y
+
+
+def _centred(x: Node, dims: Shape) -> Node:
+    """``x - max``, so that no exponential overflows."""
+    return elementwise("sub", (x, ops.reduce_node(x, "max", dims, True)), x.dtype)
+
+
+def _total(x: Node, dims: Shape) -> Node:
+    """Sum over dimensions that stay; halves are summed in float32."""
+    work = dt.float32 if x.dtype in (dt.float16, dt.bfloat16) else x.dtype
+    return cast(ops.reduce_node(cast(x, work), "sum", dims, True), x.dtype)
 
 
 def _soft_input(name: str, x: Tensor) -> Tensor:
@@ -464,10 +476,11 @@ def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tenso
         return x.clone()
     if not x._shape:
         return x - x
-    centred = x - ops.reduce(x.detach(), "max", (d,), True)
-    y = centred - sum(centred.exp(), d, keepdim=True).log()
+    centred = _centred(x.node(), (d,))
+    total = _total(elementwise("exp", (centred,), x.dtype), (d,))
+    logarithm = elementwise("log", (total,), x.dtype)
+    y = Tensor._wrap(elementwise("sub", (centred, logarithm), x.dtype), x.storage.device)
     if autograd.mode.grad and x.requires_grad:
-        y = y.detach()
         autograd.record(LOG_SOFTMAX, (x,), y, {"d": d})
         label(y, "LogSoftmaxBackward0")
     return y

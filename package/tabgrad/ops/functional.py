@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .. import autograd
+from ..autograd.tape import mode
 from ..dtypes import DType, float32, int32
 from ..graph import Node, cast, const, elementwise, iota, view
 from ..ir import FEW_ROWS
-from ..shape import Shape, contiguous_strides, numel, overlaps_itself
+from ..shape import Shape, broadcast_shapes, contiguous_strides, numel, overlaps_itself
 from ..tensor import Tensor
 from .row import Row
 
@@ -20,7 +22,7 @@ def apply(row: Row, *xs: Any, **kw: Any) -> Tensor:
     """Runs a row on tensors: makes the node, writes the tape entry."""
     node = row.node(*[x.node() for x in xs], **kw)
     out = Tensor._wrap(node, device_of(row.name, xs))
-    if autograd.mode.grad and node.dtype.is_floating_point:
+    if mode.grad and node.dtype.is_floating_point:
         for x in xs:
             if x._requires_grad:
                 autograd.record(row, xs, out, kw)
@@ -65,11 +67,10 @@ def _no_node(*_: Any) -> Node:
 
 def apply_view(row: ViewRow, x: Tensor, **kw: Any) -> Tensor:
     """A window on the same storage."""
-    if x._origin and autograd.mode.grad:
+    if x._origin and mode.grad:
         _ = x.grad_fn  # raises for one of many views that was overwritten
-    shape, strides, offset = row.geometry(x._shape, x._strides, x._offset, **kw)
-    out = x._window(shape, strides, offset)
-    if (x._requires_grad or (x._base is not None and x.requires_grad)) and autograd.mode.grad:
+    out = x._window(*row.geometry(x._shape, x._strides, x._offset, **kw))
+    if mode.grad and (x._requires_grad or (x._base is not None and x.requires_grad)):
         autograd.record(row, (x,), out, {"shape": x._shape, "kw": kw, **kw})
     return out
 
@@ -120,18 +121,23 @@ WINDOW = Row("as_strided", "x", lambda x, geometry: view(x, *geometry), {
 # --- reductions ---------------------------------------------------------------------------------
 
 
-def _reduce_node(x: Node, kind: str, dims: Shape, keepdim: bool) -> Node:
-    n = len(x.shape)
+@lru_cache(4096)
+def _reduced(shape: Shape, dims: Shape, keepdim: bool) -> tuple[Shape, Geometry | None]:
+    """The result's shape, and the view that has ``dims`` last if they are not."""
+    n = len(shape)
     kept = tuple(d for d in range(n) if d not in dims)
     order = kept + dims
-    if order != tuple(range(n)):
-        strides = contiguous_strides(x.shape)
-        shape = tuple(x.shape[d] for d in order)
-        x = view(x, shape, tuple(strides[d] for d in order), 0)
-    out = x.shape[: len(kept)]
-    if keepdim:
-        sizes = dict(zip(kept, out, strict=True))
-        out = tuple(sizes.get(d, 1) for d in range(n))
+    out = tuple((1 if d in dims else shape[d]) for d in (range(n) if keepdim else kept))
+    if order == tuple(range(n)):
+        return out, None
+    strides = contiguous_strides(shape)
+    return out, (tuple(shape[d] for d in order), tuple(strides[d] for d in order), 0)
+
+
+def reduce_node(x: Node, kind: str, dims: Shape, keepdim: bool) -> Node:
+    out, seen = _reduced(x.shape, dims, keepdim)
+    if seen:
+        x = view(x, *seen)
     if not dims:
         return Node("copy", (x,), out, x.dtype)
     return Node("reduce", (x,), out, x.dtype, (kind, len(dims)))
@@ -148,7 +154,7 @@ def _reduce_kw(x: Tensor, kind: str, dims: Shape, keepdim: bool) -> dict[str, An
     return {"kind": kind, "dims": tuple(sorted(dims)), "keepdim": keepdim}
 
 
-SUM = Row("sum", "x", _reduce_node, {
+SUM = Row("sum", "x", reduce_node, {
     "x": lambda g, x_shape, dims, keepdim: _spread(g, x_shape, dims, keepdim),
 })  # fmt: skip
 
@@ -159,7 +165,7 @@ def _grad_extreme(g: Any, x: Any, out: Any, dims: Shape, keepdim: bool) -> Any:
     return g * mask / mask.sum(dims, keepdim=True)
 
 
-EXTREME = Row("amax", "x", _reduce_node, {"x": _grad_extreme})
+EXTREME = Row("amax", "x", reduce_node, {"x": _grad_extreme})
 
 
 def _grad_prod(g: Any, x: Any, out: Any, dims: Shape, keepdim: bool) -> Any:
@@ -187,7 +193,7 @@ def _cat_last(a: Tensor, b: Tensor) -> Tensor:
     return cat([a, b], -1)
 
 
-PROD = Row("prod", "x", _reduce_node, {"x": _grad_prod})
+PROD = Row("prod", "x", reduce_node, {"x": _grad_prod})
 _REDUCE = {"sum": SUM, "prod": PROD, "max": EXTREME, "min": EXTREME}
 
 
@@ -269,8 +275,12 @@ def scatter(base: Tensor, index: Tensor, value: Tensor, mode: str = "set") -> Te
 def checked_index(index: Tensor, size: int, dim: int) -> Tensor:
     """An index tensor as int32 positions in ``[0, size)``; counts from the end, checked on the
     device: an index outside raises IndexError at the next read."""
-    node = elementwise("index", (index.node(),), index.dtype, (size, index_code(dim, size)))
-    return Tensor._wrap(cast(node, int32), index.storage.device)
+    return Tensor._wrap(checked_node(index.node(), size, dim), index.storage.device)
+
+
+def checked_node(index: Node, size: int, dim: int) -> Node:
+    """``checked_index`` of a value."""
+    return cast(elementwise("index", (index,), index.dtype, (size, index_code(dim, size))), int32)
 
 
 def index_code(dim: int, size: int) -> int:
@@ -283,10 +293,7 @@ def index_code(dim: int, size: int) -> int:
 
 def _matmul_node(a: Node, b: Node) -> Node:
     """(…, M, K) × (…, K, N) with equal or size-1 batch dimensions, both at least 2-d."""
-    batch = elementwise(
-        "add", (Node("", (), a.shape[:-2], a.dtype), Node("", (), b.shape[:-2], a.dtype)), a.dtype
-    ).shape
-    shape = (*batch, a.shape[-2], b.shape[-1])
+    shape = (*broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     if not numel(shape) or not a.shape[-1]:
         return const(0, a.dtype, shape)
     return Node("matmul", (a, b), shape, a.dtype)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ...functions.reduction import label
 from ...ops import functional as _ops
+from ...shape import Shape
 from ...tensor import Tensor
 from ._loss import _title
 from ._shape import pad
@@ -41,9 +43,14 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 def _tuple(value: Any, n: int) -> tuple[int, ...]:
     """One number for all dimensions, or one for each."""
-    if isinstance(value, Sequence | tuple):
+    if isinstance(value, int):
+        return (int(value),) * n
+    if isinstance(value, _SEQUENCES):
         return tuple(value) * n if len(value) == 1 else tuple(value)
     return (int(value),) * n
+
+
+_SEQUENCES = (tuple, Sequence)  # the quick one first
 
 
 def _same_padding(
@@ -80,21 +87,16 @@ def _check_dtypes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         )
 
 
-def _check_conv(
-    x: Tensor,
-    weight: Tensor,
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    groups: int,
-) -> None:
-    channels, want = x.shape[1], weight.shape[1] * groups
+@lru_cache(1024)
+def _check_conv(x: Shape, weight: Shape, padding: Shape, dilation: Shape, groups: int) -> None:
+    channels, want = x[1], weight[1] * groups
     if channels != want:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(weight.shape)}, expected "
-            f"input{list(x.shape)} to have {want} channels, but got {channels} channels instead"
+            f"Given groups={groups}, weight of size {list(weight)}, expected "
+            f"input{list(x)} to have {want} channels, but got {channels} channels instead"
         )
-    padded = [n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]
-    spans = [d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    padded = [n + 2 * p for n, p in zip(x[2:], padding, strict=True)]
+    spans = [d * (k - 1) + 1 for k, d in zip(weight[2:], dilation, strict=True)]
     if any(n < span for n, span in zip(padded, spans, strict=True)):
         sizes, kernel = (" x ".join(map(str, s)) for s in (padded, spans))
         raise RuntimeError(
@@ -124,7 +126,7 @@ def _conv(
             raise RuntimeError(f"Invalid padding string: '{padding}'")
         padding = 0
     padding = _tuple(padding, n)
-    _check_conv(x, weight, padding, dilation, groups)
+    _check_conv(x._shape, weight._shape, padding, dilation, groups)
     out = _CONVS[n](x, weight, stride, padding, dilation, groups)
     if bias is not None:
         out = out + bias.reshape(-1, *(1,) * n)

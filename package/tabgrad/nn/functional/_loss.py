@@ -8,9 +8,12 @@ from typing import Any
 
 from ...autograd import is_grad_enabled
 from ...autograd.tape import record
+from ...dtypes import int32, int64, uint8
 from ...functions.reduction import label
-from ...ops.functional import checked_index
+from ...graph import cast, compare, const, elementwise, iota, view
+from ...ops.functional import checked_node
 from ...ops.row import Row
+from ...shape import Shape, contiguous_strides
 from ...tensor import Tensor
 from ._activation import log_softmax, logsigmoid
 
@@ -236,20 +239,21 @@ def nll_loss(
 
 
 def _check_classes(input: Tensor, target: Tensor) -> None:
-    if input.ndim == 0:
+    shape, given = input._shape, target._shape
+    if not shape:
         raise ValueError(f"Expected 1 or more dimensions (got {input.ndim})")
-    if input.ndim > 1 and input.shape[0] != (target.shape[0] if target.ndim else 1):
+    if len(shape) > 1 and shape[0] != (given[0] if given else 1):
         raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0] if target.ndim else 1})."
+            f"Expected input batch_size ({shape[0]}) to match target batch_size "
+            f"({given[0] if given else 1})."
         )
-    if _title(target) not in ("Long", "Byte"):
+    if target.dtype not in (int64, uint8):
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_title(target)}")
-    if input.ndim < 3 and target.ndim > 1:
+    if len(shape) < 3 and len(given) > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    want = (*input.shape[:1], *input.shape[2:]) if input.ndim > 1 else tuple(target.shape)
-    if tuple(target.shape) != want:
-        raise RuntimeError(f"Expected target size {list(want)}, got {list(target.shape)}")
+    want = shape[:1] + shape[2:] if len(shape) > 1 else given
+    if given != want:
+        raise RuntimeError(f"Expected target size {list(want)}, got {list(given)}")
 
 
 def _check_weight(weight: Tensor | None, classes: int) -> None:
@@ -289,18 +293,20 @@ def _nll(
     elif share is None:
         out = loss.sum() / (at >= 0).to(logp.dtype).sum()
     else:
-        out = loss.sum() / share.where(_one_hot(at, logp.shape, dim), 0.0).sum()
+        out = loss.sum() / share.where(_one_hot(at, logp._shape, dim), 0.0).sum()
     return out if smoothing else label(out, f"NllLoss{'2D' * (logp.ndim > 2)}Backward0")
 
 
 def _positions(target: Tensor, classes: int, dim: int, ignore_index: int) -> Tensor:
     """The targets as int32, −1 for what is ignored; others out of range raise at the next read."""
-    from ...dtypes import int64
-
-    target = target.to(int64)
-    ignored = target == ignore_index
-    safe = target.masked_fill(target < 0, classes).masked_fill(ignored, 0)
-    return checked_index(safe, classes, dim).masked_fill(ignored, -1)
+    at = cast(target.node(), int64)
+    ignored = compare("eq", at, const(ignore_index, int64))
+    negative = compare("lt", at, const(0, int64))
+    at = elementwise("where", (negative, const(classes, int64), at), int64)  # out of range, too
+    at = elementwise("where", (ignored, const(0, int64), at), int64)
+    at = checked_node(at, classes, dim)
+    at = elementwise("where", (ignored, const(-1, int32), at), int32)
+    return Tensor._wrap(at, target.storage.device)
 
 
 def _pick(x: Tensor, at: Tensor, dim: int) -> Tensor:
@@ -309,13 +315,13 @@ def _pick(x: Tensor, at: Tensor, dim: int) -> Tensor:
     A comparison rather than a gather: it joins the kernels around it, and its gradient, which
     compares anew, is no scatter.
     """
-    out = x.detach().where(_one_hot(at, x.shape, dim), 0.0).sum(dim)
+    out = x.detach().where(_one_hot(at, x._shape, dim), 0.0).sum(dim)
     if x.requires_grad and is_grad_enabled():
         record(_PICK, (x,), out, {"at": at, "dim": dim})
     return out
 
 
-def _grad_pick(g: Tensor, x_shape: tuple[int, ...], at: Tensor, dim: int) -> Tensor:
+def _grad_pick(g: Tensor, x_shape: Shape, at: Tensor, dim: int) -> Tensor:
     return g.unsqueeze(dim).where(_one_hot(at, x_shape, dim), 0.0)
 
 
@@ -326,12 +332,13 @@ def _no_node(*_: Any) -> Any:
 _PICK = Row("pick", "x", _no_node, {"x": _grad_pick})
 
 
-def _one_hot(at: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
+def _one_hot(at: Tensor, shape: Shape, dim: int) -> Tensor:
     """Which elements of a tensor of that shape lie at the positions along ``dim``."""
-    from ... import creation
-
-    classes = creation.arange(shape[dim], dtype=at.dtype, device=at.device)
-    return at.unsqueeze(dim) == classes.reshape(-1, *(1,) * (len(shape) - dim - 1))
+    column = (*shape[:dim], 1, *shape[dim + 1 :])
+    line = (shape[dim], *(1,) * (len(shape) - dim - 1))
+    classes = iota(line, contiguous_strides(line), 0, int32)
+    seen = view(at.node(), column, contiguous_strides(column), 0)
+    return Tensor._wrap(compare("eq", seen, classes), at.storage.device)
 
 
 def cross_entropy(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
-from ...dtypes import int32
-from ...graph import iota
-from ...ops.functional import _reduce_node as REDUCE_NODE
-from ...ops.functional import apply
+from ...dtypes import bool_, int32
+from ...graph import Node, compare, const, elementwise, iota, view
+from ...ops.functional import apply, reduce_node
 from ...ops.row import Row
-from ...shape import contiguous_strides
+from ...shape import Shape, contiguous_strides, numel
 from ...tensor import Tensor
 from ._conv import _batched, _tuple
 from ._shape import _indices, pad
@@ -36,11 +36,9 @@ def _windows(
     fill: float,
 ) -> Tensor:
     """(N, C, *out, *kernel): the windows, with ``fill`` outside of the input."""
-    n = len(kernel)
-    spans = [m * k for m, k in zip(out, kernel, strict=True)]
-    whole = all(span <= size for span, size in zip(spans, x.shape[2:], strict=True))
-    if kernel == stride and whole and not any(padding) and all(d == 1 for d in dilation):
+    if _are_tiles(x._shape, out, kernel, stride, padding, dilation):
         return _tiles(x, out, kernel)
+    n = len(kernel)
     sides: list[int] = []
     for i in reversed(range(n)):
         span = (out[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1
@@ -55,44 +53,60 @@ def _windows(
     return x
 
 
+@lru_cache(1024)
+def _are_tiles(
+    shape: Shape, out: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> bool:
+    """Whether windows lie side by side within the input."""
+    spans = [m * k for m, k in zip(out, kernel, strict=True)]
+    whole = all(span <= size for span, size in zip(spans, shape[2:], strict=True))
+    return kernel == stride and whole and not any(padding) and all(d == 1 for d in dilation)
+
+
 def _tiles(x: Tensor, out: Sizes, kernel: Sizes) -> Tensor:
     """Windows side by side: the input with its dimensions in another order, so that the gradient
     is, too."""
-    n = len(kernel)
-    for i in range(n):
-        if out[i] * kernel[i] < x.shape[2 + i]:
-            x = x.narrow(2 + i, 0, out[i] * kernel[i])
-    split = [m for pair in zip(out, kernel, strict=True) for m in pair]
-    order = (0, 1, *range(2, 2 + 2 * n, 2), *range(3, 3 + 2 * n, 2))
-    return x.reshape(*x.shape[:2], *split).permute(order)
+    for i, (m, k) in enumerate(zip(out, kernel, strict=True)):
+        if m * k < x._shape[2 + i]:
+            x = x.narrow(2 + i, 0, m * k)
+    split, order = _tiling(out, kernel)
+    return x.reshape(*x._shape[:2], *split).permute(order)
 
 
-def _first_maximum(windows: Tensor, out: Tensor, dims: Sizes) -> Tensor:
-    """True at one place of each window: its first maximum, or its first nan."""
-    numbers = _numbers(windows, dims)
-    return numbers == _first_index(windows, out, dims)
+@lru_cache(1024)
+def _tiling(out: Sizes, kernel: Sizes) -> tuple[Sizes, Sizes]:
+    """The windows' places and the places in them as dimensions in turn, and all of those last."""
+    split = tuple(m for pair in zip(out, kernel, strict=True) for m in pair)
+    end = 2 + len(split)
+    return split, (0, 1, *range(2, end, 2), *range(3, end, 2))
 
 
-def _numbers(windows: Tensor, dims: Sizes) -> Tensor:
+def _numbers(x: Node, dims: Sizes) -> Node:
     """0, 1, 2 … over one window."""
-    shape = tuple(windows.shape[d] for d in dims)
-    return Tensor._wrap(iota(shape, contiguous_strides(shape), 0, int32), windows.storage.device)
+    shape = tuple([x.shape[d] for d in dims])
+    return iota(shape, contiguous_strides(shape), 0, int32)
 
 
-def _first_index(windows: Tensor, out: Tensor, dims: Sizes) -> Tensor:
-    """Number of the first maximum in each window, kept dimensions."""
-    count = math.prod(windows.shape[d] for d in dims)
-    largest = (windows == out.reshape(*out.shape, *(1 for _ in dims))) | (windows != windows)
-    return _numbers(windows, dims).where(largest, count).amin(dims, keepdim=True)
+def _first_index(x: Node, out: Node, dims: Sizes) -> Node:
+    """Number of the first maximum in each window, or of its first nan; kept dimensions."""
+    kept = (*out.shape, *(1,) * len(dims))
+    equal = compare("eq", x, view(out, kept, contiguous_strides(kept), 0))
+    largest = elementwise("or", (equal, compare("ne", x, x)), bool_)
+    numbers = _numbers(x, dims)
+    count = const(numel(numbers.shape), int32)
+    candidates = elementwise("where", (largest, numbers, count), int32)
+    return reduce_node(candidates, "min", dims, True)
 
 
 def _grad_max(g: Tensor, x: Tensor, out: Tensor, dims: Sizes, keepdim: bool) -> Tensor:
-    g = g.reshape(*g.shape, *(1 for _ in dims))
-    return g.where(_first_maximum(x.detach(), out.detach(), dims), 0.0)
+    node = x.node()
+    first = compare("eq", _numbers(node, dims), _first_index(node, out.node(), dims))
+    g = g.reshape(*g._shape, *(1,) * len(dims))
+    return g.where(Tensor._wrap(first, x.storage.device), 0.0)
 
 
 # as amax, but the gradient of a window goes to its first maximum alone
-_MAX_OVER = Row("max_pool2d_with_indices", "x", REDUCE_NODE, {"x": _grad_max})
+_MAX_OVER = Row("max_pool2d_with_indices", "x", reduce_node, {"x": _grad_max})
 
 
 def _max_over(windows: Tensor, n: int, with_index: bool) -> tuple[Tensor, Tensor | None]:
@@ -101,7 +115,8 @@ def _max_over(windows: Tensor, n: int, with_index: bool) -> tuple[Tensor, Tensor
     out = apply(_MAX_OVER, windows, kind="max", dims=dims, keepdim=False)
     if not with_index:
         return out, None
-    return out, _first_index(windows.detach(), out.detach(), dims).reshape(out.shape)
+    first = _first_index(windows.node(), out.node(), dims)
+    return out, Tensor._wrap(first, out.storage.device).reshape(out._shape)
 
 
 def _flat_positions(
@@ -147,17 +162,10 @@ def _max_pool(
     if input.ndim not in (n + 1, n + 2):
         raise RuntimeError(_MAX_POOL_INPUT[n].format(list(input.shape)))
     x, unbatched = _batched(input, n, f"max_pool{n}d")
-    kernel, padding, dilation = (_tuple(v, n) for v in (kernel_size, padding, dilation))
+    kernel, padding, dilation = _tuple(kernel_size, n), _tuple(padding, n), _tuple(dilation, n)
     stride = kernel if stride is None or stride == [] else _tuple(stride, n)
-    for p, k, d in zip(padding, kernel, dilation, strict=True):
-        if p < 0:
-            raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
-        if p > ((k - 1) * d + 1) // 2:
-            raise RuntimeError(
-                "pad should be at most half of effective kernel size, but got "
-                f"pad={p}, kernel_size={k} and dilation={d}"
-            )
-    out_size = _check_sizes(x, n, kernel, stride, padding, dilation, ceil_mode)
+    _check_padding(padding, kernel, dilation)
+    out_size = _check_sizes(x._shape, kernel, stride, padding, dilation, ceil_mode)
     windows = _windows(x, out_size, kernel, stride, padding, dilation, -math.inf)
     out, number = _max_over(windows, n, return_indices)
     if number is None:
@@ -166,19 +174,27 @@ def _max_pool(
     return (out.squeeze(0), at.squeeze(0)) if unbatched else (out, at)
 
 
+@lru_cache(1024)
+def _check_padding(padding: Sizes, kernel: Sizes, dilation: Sizes) -> None:
+    for p, k, d in zip(padding, kernel, dilation, strict=True):
+        if p < 0:
+            raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
+        if p > ((k - 1) * d + 1) // 2:
+            raise RuntimeError(
+                "pad should be at most half of effective kernel size, but got "
+                f"pad={p}, kernel_size={k} and dilation={d}"
+            )
+
+
+@lru_cache(1024)
 def _check_sizes(
-    x: Tensor,
-    n: int,
-    kernel: Sizes,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    ceil_mode: bool,
+    shape: Shape, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> Sizes:
-    sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+    """How many windows there are along each dimension."""
+    sizes = zip(shape[2:], kernel, stride, padding, dilation, strict=True)
     out = tuple(_pooled_size(*s, ceil_mode) for s in sizes)
     if any(s < 1 for s in out):
-        given, got = ("x".join(map(str, s)) for s in (tuple(x.shape[1:]), (x.shape[1], *out)))
+        given, got = ("x".join(map(str, s)) for s in (shape[1:], (shape[1], *out)))
         raise RuntimeError(
             f"Given input size: ({given}). Calculated output size: ({got}). Output size is too "
             "small"
@@ -271,7 +287,7 @@ def _avg_pool(
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
     ones = (1,) * n
-    out_size = _check_sizes(x, n, kernel, stride, padding, ones, ceil_mode)
+    out_size = _check_sizes(x._shape, kernel, stride, padding, ones, ceil_mode)
     total = _windows(x, out_size, kernel, stride, padding, ones, 0.0).sum(tuple(range(-n, 0)))
     if divisor_override is not None:
         out = total / divisor_override
