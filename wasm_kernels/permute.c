@@ -15,6 +15,7 @@
 #define SIDE 16
 #define ACROSS 64  // strips
 #define MOST_DIMS 32
+#define SHORT _Pragma("clang loop vectorize(disable) unroll(disable)")  // gather and scatter
 
 typedef struct {
   int dims, from, to, step[2 * MOST_DIMS], at[MOST_DIMS], size[MOST_DIMS];
@@ -69,8 +70,8 @@ static void square(float *to, int to_step, const float *from, int from_step) {
     if (sizeof(T) == 4 && n0 == SIDE && n1 == SIDE && f1 == 1 && t0 == 1)                      \
       square((float *)to, t1, (const float *)from, f0);                                        \
     else                                                                                       \
-      for (int j = 0; j < n1; j++)                                                             \
-        for (int k = 0; k < n0; k++) to[k * t0 + j * t1] = from[k * f0 + j * f1];              \
+      SHORT for (int j = 0; j < n1; j++)                                                       \
+        SHORT for (int k = 0; k < n0; k++) to[k * t0 + j * t1] = from[k * f0 + j * f1];        \
   }                                                                                            \
   static void strips_##T(T *to, const T *from, const int32_t *dim, int n1) {                   \
     for (int n0 = dim[0], i = 0; i < n0; i += SIDE)                                            \
@@ -81,7 +82,7 @@ static void square(float *to, int to_step, const float *from, int from_step) {
   static void run_##T(T *to, const T *from, int n, int f0, int t0) {                           \
     if (f0 == 1 && t0 == 1) __builtin_memcpy(to, from, (unsigned)n * sizeof(T));               \
     else if (f0 == 2 && t0 == 1) for (int i = 0; i < n; i++) to[i] = from[2 * i];              \
-    else for (int i = 0; i < n; i++) to[i * t0] = from[i * f0];                                \
+    else SHORT for (int i = 0; i < n; i++) to[i * t0] = from[i * f0];                                \
   }                                                                                            \
   static void permute_##T(const int32_t *words, const T *from, T *to, int part, int parts) {   \
     const int32_t *dim = words + 5;                                                            \
