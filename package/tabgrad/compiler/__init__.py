@@ -104,7 +104,7 @@ class _Compiled:
             return recording.replay(found)
         except DeviceLostError as error:
             self.cases.clear()
-            if recording.events or not recording.device.reopen(error):
+            if recording.events or recording.dropped or not recording.device.reopen(error):
                 raise
             return self.fn(*args, **kwargs)
 

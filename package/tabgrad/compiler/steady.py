@@ -19,6 +19,7 @@ class Steady:
 
     news: list[int]  # tensors and storages that every replay makes
     fresh: list[int]
+    lent: list[int]  # results that the memory of the last ones is given to
 
     def __init__(self, plan: Any, results: list[int], slots: list[tuple[int, int]]) -> None:
         self.plan = plan  # writes over old values of storages where it can
@@ -26,12 +27,20 @@ class Steady:
         self.results = results
         self.own = {k for k in results if k >= 0}
         self.slots = slots  # (object whose gradient it is, new tensor)
+        self.forget()
+
+    def forget(self) -> None:
+        """Holds nothing any more."""
+        self.nodes: list[Any] = []
+        self.buffers: list[Buffer] = []
+        self.grads: list[Any] = []
+        self.cells: list[Any] = []
         self.kept: list[Any] = []
         self.counts: list[int] = []
 
     def remember(self, written: list[Any], everything: list[Any], n: int) -> None:
         """Takes hold of what was just left behind: ``written`` storages, gradients."""
-        self.kept = self.counts = []
+        self.forget()
         grads = [everything[i].grad for i, _ in self.slots]
         cells = [g.storage for g in grads]
         self.nodes = [s.node for s in written] + [s.node for s in cells]
@@ -46,19 +55,25 @@ class Steady:
         del held
 
     def holds(self, written: list[Any], everything: list[Any], n: int) -> bool:
-        """Whether all of it is still in its place, and in nobody else's hands."""
-        if not self.kept:
-            return False
-        cells, grads = self.cells, self.grads
-        for (i, _), g, s in zip(self.slots, grads, cells, strict=True):
+        """Whether all of it is still in its place and in nobody else's hands; else lets it go."""
+        found = bool(self.kept) and self._in_place(written, everything, n)
+        if not found or [*map(getrefcount, self.kept)] != self.counts:
+            self.forget()
+        return bool(self.kept)
+
+    def _in_place(self, written: list[Any], everything: list[Any], n: int) -> bool:
+        for (i, _), g, s in zip(self.slots, self.grads, self.cells, strict=True):
             if everything[n + i] is not g or g.storage is not s:
                 return False
-        g = s = None
-        nodes = [s.node for s in written] + [s.node for s in cells]
-        if not all(map(is_, nodes, self.nodes)):
-            return False
-        del nodes, cells, grads
-        return [*map(getrefcount, self.kept)] == self.counts
+            g._node = g._seen = None  # who has read a value does not hold it
+        nodes = [s.node for s in written] + [s.node for s in self.cells]
+        return all(map(is_, nodes, self.nodes))
+
+    def lend(self, device: Any) -> None:
+        """Gives the memory of gradients that nobody needs to the run that makes others."""
+        for buffer in map(self.buffers.__getitem__, self.lent):
+            device.release(buffer.handle)
+            buffer.handle = None
 
     def renew(self, device: Any, handles: list[Any], leaves: list[Buffer]) -> None:
         """Puts the results of a run in the place of the last one's."""
@@ -66,7 +81,7 @@ class Steady:
         new = [handles[k] if k >= 0 else leaves[~k].handle for k in self.results]
         for buffer, handle in zip(self.buffers, new, strict=True):
             buffer.handle = handle
-        taken = {*map(id, new)}
+        taken = {*map(id, [*new, None])}
         for handle in old:
             if id(handle) not in taken:
                 device.release(handle)
@@ -74,11 +89,13 @@ class Steady:
 
 def steady(rec: Any, in_place: Any, out_places: set[int]) -> Steady | None:
     """Whether a recording's results can go where the last ones were: each to one written storage
-    or one new gradient, and to nothing else."""
+    or one new gradient, and to nothing else; and no result shows what was there."""
     if rec.plan is None or rec.new_states or not (rec.writes or rec.new_grads):
         return None
     if rec.backward is not None:
         return None  # it keeps buffers for later, old ones of written storages perhaps among them
+    if rec.shown or rec.shared & {w.storage for w in rec.writes}:
+        return None
     slots = [(i, ~k) for i, k in rec.new_grads if k is not None and k < 0]
     if len(slots) != len(rec.new_grads) or any(rec.news[j].storage >= 0 for _, j in slots):
         return None
@@ -96,12 +113,15 @@ def steady(rec: Any, in_place: Any, out_places: set[int]) -> Steady | None:
     results = [rec.plan.outs[k] for _, k, _ in values]
     mine = {k for _, k, _ in values}  # roots
     rest = [r for k, r in enumerate(rec.plan.outs) if k not in mine]
+    rest += [rec.plan.outs[f.value[1]] for c, f in enumerate(rec.fresh)
+             if c not in cells and f.value[0] == "root"]  # fmt: skip
     if min(results) < 0 or len(set(results)) != len(results) or set(results) & set(rest):
         return None
     plan = rec.plan
     if in_place is not None and _fits(in_place.outs, rec.plan.outs, mine):
         plan, results = in_place, [in_place.outs[k] for _, k, _ in values]
     made = Steady(plan, results, slots)
+    made.lent = [len(rec.writes) + j for j, (i, _) in enumerate(slots) if i in rec.dropped]
     made.news = [j for j in range(len(rec.news)) if j not in tensors]
     made.fresh = [c for c in range(len(rec.fresh)) if c not in cells]
     return made
