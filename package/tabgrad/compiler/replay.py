@@ -241,9 +241,14 @@ class Recording:
             return self._bind(everything, written, buffers, made, again)
         out = self._bind(everything, written, buffers, made, None)
         if again is not None:
-            del buffers, leaves, made
-            again.remember(written, everything, n)
+            again.remember(written, everything)
         return out
+
+    def settle(self, tensors: list[Tensor]) -> None:
+        """After the recorded call: the first replay may write over what that left behind."""
+        found = self.fits(tensors) if self.steady else None
+        if self.steady and found:
+            self.steady.remember([found[i].storage for i in self.written], found)
 
     def _host_effects(self) -> list[Buffer]:
         """What happens on the host at every call, in order: the numbers drawn."""

@@ -11,6 +11,7 @@ from operator import is_
 from sys import getrefcount
 from typing import Any
 
+from ..plan import IN_A_LIST
 from ..runtime import Buffer
 
 
@@ -27,6 +28,10 @@ class Steady:
         self.results = results
         self.own = {k for k in results if k >= 0}
         self.slots = slots  # (object whose gradient it is, new tensor)
+        # besides a list of what is kept: nodes, buffers and storages are where they belong and in a
+        # list each, gradients in the list of all that was there before a call, too
+        others = 2 * len(results) + len(slots)
+        self.counts = [IN_A_LIST + 2] * others + [IN_A_LIST + 3] * len(slots)
         self.forget()
 
     def forget(self) -> None:
@@ -36,23 +41,14 @@ class Steady:
         self.grads: list[Any] = []
         self.cells: list[Any] = []
         self.kept: list[Any] = []
-        self.counts: list[int] = []
 
-    def remember(self, written: list[Any], everything: list[Any], n: int) -> None:
+    def remember(self, written: list[Any], everything: list[Any]) -> None:
         """Takes hold of what was just left behind: ``written`` storages, gradients."""
-        self.forget()
-        grads = [everything[i].grad for i, _ in self.slots]
-        cells = [g.storage for g in grads]
-        self.nodes = [s.node for s in written] + [s.node for s in cells]
+        self.grads = [everything[i].grad for i, _ in self.slots]
+        self.cells = [g.storage for g in self.grads]
+        self.nodes = [s.node for s in [*written, *self.cells]]
         self.buffers = [node.buffer for node in self.nodes]
-        self.grads, self.cells = grads, cells
-        kept = [*self.nodes, *self.buffers, *grads, *cells]
-        del cells, grads
-        # the next call's list of everything will hold the gradients once more
-        held = [t.grad for t in everything[:n]]
-        self.counts = [*map(getrefcount, kept)]
-        self.kept = kept
-        del held
+        self.kept = [*self.nodes, *self.buffers, *self.cells, *self.grads]
 
     def holds(self, written: list[Any], everything: list[Any], n: int) -> bool:
         """Whether all of it is still in its place and in nobody else's hands; else lets it go."""
@@ -66,7 +62,7 @@ class Steady:
             if everything[n + i] is not g or g.storage is not s:
                 return False
             g._node = g._seen = None  # who has read a value does not hold it
-        nodes = [s.node for s in written] + [s.node for s in self.cells]
+        nodes = [s.node for s in [*written, *self.cells]]
         return all(map(is_, nodes, self.nodes))
 
     def lend(self, device: Any) -> None:
