@@ -6,10 +6,12 @@ make bench ARGS="--only matmul --systems tabgrad-wasm,jax-wasm-1"
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tools"))
@@ -53,9 +55,29 @@ def bench() -> None:
 def write_docs(node: str) -> None:
     """docs/performance.md, from the results and from what Python and memory cost."""
     page = [project.VENV / "bin" / "python", HERE.parent / "tools" / "page.py", "--device", "wasm"]
-    told = subprocess.run([*page, HERE / "costs.py"], check=True, capture_output=True, text=True)
-    (FOLDER / "costs.json").write_text(told.stdout.splitlines()[-1])
+    costs = told(*page, HERE / "costs.py") | step_memory(page)
+    (FOLDER / "costs.json").write_text(json.dumps(costs, ensure_ascii=False))
     project.run(node, HERE / "report.mjs")
+
+
+def told(*command: object) -> dict[str, Any]:
+    """The JSON of a program's last line."""
+    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def step_memory(page: list[Any]) -> dict[str, str]:
+    """Rows: the peak of training steps, beside that of PyTorch's CPU allocator if it is here."""
+    script, python = HERE / "step_memory.py", project.CACHE / "torch" / "bin" / "python"
+    theirs = told(python, script) if python.exists() else {}
+    rows = {}
+    for name, (plain, compiled, first) in told(*page, script).items():
+        row = f"{plain:.1f} MB; compiled {compiled:.1f}, {first:.1f} while it is recorded; PyTorch "
+        most = theirs.get(name, [0])[0]
+        row += f"{most:.1f}: {plain / most:.2f}, {compiled / most:.2f}" if most else "is not here"
+        rows[f"Memory of a training step: {name} (target 1.1 of PyTorch)"] = row
+    return rows
 
 
 if __name__ == "__main__":

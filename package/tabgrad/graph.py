@@ -147,7 +147,7 @@ class Storage:
 
     def set(self, node: Node) -> None:
         """Replaces the content: an in-place write."""
-        if self.node.op == "buffer" and capture.recorder is None:
+        if self.node.op == "buffer":
             self.device.replaced.append(self.node)
         self.node = node
         self.version += 1

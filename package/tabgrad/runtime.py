@@ -107,7 +107,8 @@ class Buffer:
 
     def __del__(self) -> None:
         self.device.allocated -= self.nbytes
-        self.device.release(self.handle)
+        if self.handle is not None:  # else it was given to a run
+            self.device.release(self.handle)
 
 
 class Planned(NamedTuple):

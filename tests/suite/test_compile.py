@@ -421,6 +421,118 @@ def test_held_gradients_are_not_overwritten():
     assert recordings(step) == 1
 
 
+SHOWN = {
+    "gradient": lambda w: w.grad,
+    "gradient, detached": lambda w: w.grad.detach(),
+    "part of the gradient": lambda w: w.grad[1:],
+    "copy of the gradient": lambda w: w.grad.clone(),
+    "sum of the gradient": lambda w: w.grad.sum(),
+    "parameter": lambda w: w.detach(),
+    "copy of the parameter": lambda w: w.detach().clone(),
+    "part of a copy of the parameter": lambda w: w.detach().clone()[1:3],
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_a_step_returns_of_its_state_stays(name, when):
+    """Replays that find nobody holding the last one's objects write over them, not over results."""
+
+    def run(compiled):
+        w = nn.Parameter(torch.arange(4.0))
+        optimizer = optim.SGD([w], lr=0.1)
+        (w * w).sum().backward()
+
+        def step():
+            before = SHOWN[name](w)
+            optimizer.zero_grad()
+            loss = (w * w * w).sum()
+            loss.backward()
+            optimizer.step()
+            return loss.detach(), before if when == "before" else SHOWN[name](w)
+
+        f = torch.compile(step) if compiled else step
+        seen = [f() for _ in range(8)]
+        assert not compiled or recordings(f) == 1
+        values = [x.flatten() for pair in seen for x in pair]
+        return torch.cat([*values, w.detach(), w.grad]).tolist()
+
+    assert run(True) == pytest.approx(run(False), rel=1e-5)
+
+
+@pytest.mark.parametrize("steps", [3, 4, 6])  # before the first replay, the second, a later one
+def test_a_run_that_fails(steps, monkeypatch):
+    """As in ordinary code the parameters are what they were, and the old gradients are gone."""
+    device = runtime.default_device()
+
+    def run(fails):
+        w = nn.Parameter(torch.arange(1000.0))
+        optimizer = optim.SGD([w], lr=0.1)
+
+        @torch.compile
+        def step():
+            optimizer.zero_grad()
+            loss = (w / 1000).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        for _ in range(steps):
+            step()
+        if fails:
+            assert recordings(step) == 1
+            values, version = w.tolist(), w._version
+            with monkeypatch.context() as patch:
+                patch.setattr(device, "start", no_memory)
+                with pytest.raises(MemoryError):
+                    step()
+            assert w.grad is None and w.tolist() == values and w._version == version
+            device.flush()
+            optimizer.zero_grad()
+        else:
+            w.grad = None
+        kept = []
+        for _ in range(4):
+            kept.append((step().item(), w.grad, w.detach().clone()))
+        return [(loss, g.tolist(), x.tolist()) for loss, g, x in kept], w.tolist()
+
+    def no_memory(*_):
+        raise MemoryError
+
+    start = device.allocated
+    assert run(True) == run(False)
+    (torch.ones(1) + 1).tolist()
+    assert device.allocated <= start + 64
+
+
+def test_the_old_gradient_makes_room_for_the_new_one():
+    """In calls that are recorded as in replays, whether or not somebody reads the gradients in
+    between; and the new parameter goes over the old one."""
+    w = nn.Parameter(torch.ones(200, 200))
+    optimizer = optim.SGD([w], lr=0.1)
+    x = torch.ones(1, 200)
+
+    @torch.compile
+    def step():
+        optimizer.zero_grad()
+        loss = (x @ w).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step().item()
+    peaks = []
+    for k in range(8):
+        (torch.ones(1) + 1).tolist()  # what nobody holds goes with a run
+        torch.reset_peak_memory_stats()
+        before = torch.max_memory_allocated()
+        step().item()
+        peaks.append(torch.max_memory_allocated() - before)
+        assert k % 2 or w.grad.tolist()[0] == [1.0] * 200
+    assert recordings(step) == 1
+    assert max(peaks) <= w.nbytes / 8, peaks
+
+
 # --- guards ---------------------------------------------------------------------------------------
 
 SCALE = 2.0

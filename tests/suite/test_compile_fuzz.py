@@ -82,6 +82,7 @@ class World:
         self.pieces = [r.randrange(len(PIECES)) for _ in range(r.randrange(1, 5))]
         kinds = [step, step, forward, plain, plain, free]
         self.kind = r.choice(kinds)
+        self.seen = [r.choice(SEEN) for _ in "01"]  # what a step returns of before and after it
         f = self.kind(self)
         self.f = torch.compile(f) if compiled else f
         self.held = []
@@ -169,8 +170,26 @@ def mixed(w, h):
     return h
 
 
+def _of_gradient(f):
+    return lambda p: None if p.grad is None else f(p.grad)
+
+
+SEEN = [
+    *[lambda p: None] * 4,
+    _of_gradient(lambda g: g),
+    _of_gradient(lambda g: g.detach()),
+    _of_gradient(lambda g: g.clone()),
+    _of_gradient(lambda g: g[1:].sum()),
+    lambda p: p.detach(),
+    lambda p: p.detach().clone(),
+    lambda p: p.detach()[:2].t(),
+]
+
+
 def step(w):
     def train(x, y):
+        p = w.net.last.weight
+        before = w.seen[0](p)
         w.optimizer.zero_grad()
         out = mixed(w, w.net(x))
         loss = F.cross_entropy(out, y)
@@ -178,7 +197,7 @@ def step(w):
         w.optimizer.step()
         if w.scheduler is not None:
             w.scheduler.step()
-        return loss, out.detach()
+        return loss, out.detach(), before, w.seen[1](p)
 
     return train
 
@@ -307,6 +326,15 @@ def hold_gradients(w):
     w.held = [p.grad for p in w.net.parameters()]
 
 
+def hold_values(w):
+    found = [(f(p), f(w.weight)) for p in w.net.last.parameters() for f in w.r.sample(SEEN, 3)]
+    w.held = w.held[-12:] + found
+
+
+def let_go(w):
+    w.held = []
+
+
 def reset_total(w):
     w.total.zero_()
 
@@ -340,7 +368,8 @@ def hook(w):
 ACTIONS = [call, calls, calls] * 4 + [
     learning_rate, weight_decay, mode, freeze, swap, swap_module, give_data, write_parameter,
     constant, settings, replace_settings, attributes, options, probability, drop_gradients,
-    hold_gradients, reset_total, replace_total, pieces, reseed, save_and_load, share, hook,
+    hold_gradients, hold_values, let_go, reset_total, replace_total, pieces, reseed, save_and_load,
+    share, hook,
 ]  # fmt: skip
 
 

@@ -44,12 +44,14 @@ const value = (gate, id, bytes) => Buffer.from(gate.read(id, UINT8, 0, bytes).da
 
 test("every number of threads gives the same bytes", async () => {
   const leaf = noise(1 << 20, 3);
+  let peak;
   for (const threads of [1, 2, 3, 5]) {
     const gate = await opened(threads, chain(leaf.length, 5, 64), leaf);
     assert.equal(gate.info.threads, threads);
     while (gate.stats().helpers < threads - 1) await new Promise((done) => setTimeout(done, 1));
     gate.run(0, Int32Array.of(1, 2, 0));
     assert.ok(value(gate, 2, leaf.length).equals(leaf));
+    assert.equal(gate.stats().peak, (peak ??= gate.stats().peak), "stacks are not counted");
     gate.close();
   }
 });

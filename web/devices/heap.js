@@ -21,8 +21,11 @@ export function heap(base, reserve, limit) {
   let top = roundUp(base, ALIGN);
   const counts = { allocated: 0, pooled: 0, peak: 0 };
 
-  /** @param {number} bytes */
-  function alloc(bytes) {
+  /**
+   * @param {number} bytes
+   * @param {boolean} counted as allocated
+   */
+  function alloc(bytes, counted = true) {
     const size = roundUp(Math.max(bytes, 1), ALIGN);
     const bin = bins.get(size);
     let start = bin && bin.length ? bin.pop() : fit(size);
@@ -33,7 +36,7 @@ export function heap(base, reserve, limit) {
       }
       if (start === undefined) start = extend(size);
     } else counts.pooled -= size;
-    counts.allocated += size;
+    if (counted) counts.allocated += size;
     counts.peak = Math.max(counts.peak, counts.allocated);
     return start;
   }

@@ -39,9 +39,9 @@ export function open({ wasm, build = "", threads = 0 }) {
     return held.reserve(end, space.counts);
   }
 
-  /** @param {number} bytes */
+  /** For a thread's stack, which is not counted: the caller's own is not either. @param {number} bytes */
   function cleared(bytes) {
-    const start = space.alloc(bytes);
+    const start = space.alloc(bytes, false);
     held.u8.fill(0, start, start + bytes);
     return start;
   }

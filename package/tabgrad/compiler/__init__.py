@@ -19,6 +19,7 @@ from ..debug import debug
 from ..errors import DeviceLostError
 from ..graph import capture
 from ..nn.module import Module
+from ..runtime import step_done
 from ..tensor import Tensor
 from .lent import aliases, is_window
 from .record import Recorder, modes
@@ -104,7 +105,7 @@ class _Compiled:
             return recording.replay(found)
         except DeviceLostError as error:
             self.cases.clear()
-            if recording.events or not recording.device.reopen(error):
+            if recording.events or recording.dropped or not recording.device.reopen(error):
                 raise
             return self.fn(*args, **kwargs)
 
@@ -132,6 +133,9 @@ class _Compiled:
             self._give_up(str(error), "")
         finally:
             vars(recorder).clear()  # it is part of circles: its buffers go now, not some time
+        step_done()  # as ordinary code does, with nothing held that it does not hold
+        if case.candidate is None and case.recordings:
+            case.recordings[0].settle(tensors)
         return out
 
     def _learn(

@@ -45,6 +45,7 @@ class Known:
         storage.node = self.leaf
 
     def restore(self) -> None:
+        self.leaf.buffer = self.before.buffer
         if self.storage.node is self.leaf:
             self.storage.node = self.before
 

@@ -2,7 +2,8 @@
 
 Before the call everything pending is computed; during the call nothing is. Then the graph's leaves
 are what the call read (arguments, tensors its state holds, constants it uploaded, numbers it drew),
-and its roots what it left behind: written storages, new gradients, results.
+and its roots what it left behind: written storages, new gradients, results. The call's own work is
+done afterwards, as that of ordinary code is, unless a planned backward has to begin with it.
 """
 
 from __future__ import annotations
@@ -354,8 +355,6 @@ class Recorder:
 
     def _in_place(self, graph: plans.Pending, leaves: list[int], writes: Any) -> Any:
         """The plan for replays that may write new values of storages over the old ones."""
-        if self.watch is None:
-            return None
         written = {("storage", w.storage) for w in writes}
         windows = {("storage", self.known_of[id(self.tensors[i].storage)]) for i in self.windows}
         given = tuple(
@@ -404,13 +403,15 @@ class Recorder:
             for n in graph.numbers:
                 if type(n.arg) is Live:
                     n.arg = n.arg.book.values[n.arg.index]
-            plan = device.planned(graph, self.roots)
-            in_place = self._in_place(graph, leaves, writes)
-            buffers = [n.buffer for n in graph.leaves]
-            made = device.launch(plan, buffers, device.cells(plan.compiled, held))
-            for root, buffer in zip(self.roots, made, strict=True):
-                root.realize(buffer)
-                self.origin.setdefault(id(buffer), ("root", self.root_of[id(root)]))
+            if self.watch is not None:
+                plan = device.planned(graph, self.roots)
+                in_place = self._in_place(graph, leaves, writes)
+            if plan is not None and backward is not None:  # which begins with what this computes
+                buffers = [n.buffer for n in graph.leaves]
+                made = device.launch(plan, buffers, device.cells(plan.compiled, held))
+                for root, buffer in zip(self.roots, made, strict=True):
+                    root.realize(buffer)
+                    self.origin.setdefault(id(buffer), ("root", self.root_of[id(root)]))
         constants = [self.uploads[id(o[1])] for o in self.sources
                      if o and o[0] == "constant" and id(o[1]) in self.uploads]  # fmt: skip
         bound = {i for i, _, _ in live}

@@ -99,6 +99,7 @@ class Recording:
         self.attached = [*map(is_not, map(_history, fixed), repeat(None))]
         self.had_grads = [g is not None for g in recorder.grads] if recorder.grads_matter else None
         self.places = recorder.places
+        self.shared = self._find_shared()
         self._find_members(recorder)
         self.cells = None if live or plan is None else device.cells(plan.compiled, values)
         self.why = ""
@@ -124,6 +125,7 @@ class Recording:
         used |= {w.storage for w in self.writes} | {n.storage for n in self.news if n.storage >= 0}
         n = len(recorder.objects)
         everything = recorder.everything
+        self._find_replaced(recorder, used)
         if not recorder.grads_matter and any(n <= recorder.owner[k] < 2 * n for k in used):
             self.had_grads = [g is not None for g in recorder.grads]
         self.members = [
@@ -135,6 +137,30 @@ class Recording:
         self.slot_facts = [recorder.facts[i] for i in self.used_slots]
         self.aliases = aliased([recorder.aliases[i] for i in self.members])
         self.storages: list[int] = []  # of the last call: their ids
+
+    def _find_shared(self) -> set[int]:
+        """Storages whose old values are values of results."""
+        found = {k for f in self.fresh for kind, k, _ in [f.value] if kind == "source"}
+        if self.plan is not None:
+            found |= {self.leaves[~k] for k in self.plan.outs if k < 0}
+        return {k for kind, k in map(self.sources.__getitem__, found) if kind == "storage"}
+
+    def _find_replaced(self, recorder: Any, used: set[int]) -> None:
+        """Gradients that others take the place of: which of them nobody needs while the call
+        computes (``dropped``), and whether results show any of them (``shown``)."""
+        news, index = self.news, recorder.index
+        places = {n.base for n in news} | recorder.out_places
+        places |= {k for _, k in [*self.new_grads, *self.new_states]}
+        places |= {*(self.backward.edges if self.backward else ())}
+        shown = {n.storage for n in news} | self.shared
+        self.dropped, self.shown = [], False
+        for i, _ in self.new_grads:
+            g = recorder.grads[i]
+            if g is not None:
+                s, placed = recorder.known_of[id(g.storage)], index[id(g)] in places
+                self.shown |= placed or s in shown
+                if not placed and s not in used:
+                    self.dropped.append(i)
 
     # --- checking -------------------------------------------------------------------------------
 
@@ -190,23 +216,37 @@ class Recording:
     def replay(self, everything: list[Any]) -> Any:
         """What the call does, with one run."""
         again, n = self.steady, self.n_objects
-        written = [everything[i].storage for i in self.written]
+        drawn = self._host_effects()
+        written = []
+        for i in self.written:
+            x = everything[i]
+            x._node = x._seen = None  # who has read a value does not hold it
+            written.append(x.storage)
         reuse = again is not None and again.holds(written, everything, n)
-        buffers = self._buffers(everything, self._host_effects())
+        buffers = self._buffers(everything, drawn)
         leaves = [buffers[k] for k in self.leaves]
-        if again is not None and reuse:
-            handles = self.device.start(again.plan, leaves, self._cells())
-            kept = again.made(self.device, handles, leaves)
-            again.renew(self.device, handles, leaves)
-            return self._bind(everything, written, buffers, kept, again)
         made: list[Any] = []
         if self.plan is not None:
-            made = self.device.launch(self.plan, leaves, self._cells())
+            cells = self._cells()
+            for i in self.dropped:  # as the call does, too: the run may use their memory
+                everything[i].grad = everything[n + i] = None
+            if again is not None and reuse:
+                again.lend(self.device)
+                handles = self.device.start(again.plan, leaves, cells)
+                kept = again.made(self.device, handles, leaves)
+                again.renew(self.device, handles, leaves)
+                return self._bind(everything, written, buffers, kept, again)
+            made = self.device.launch(self.plan, leaves, cells)
         out = self._bind(everything, written, buffers, made, None)
         if again is not None:
-            del buffers, leaves, made
-            again.remember(written, everything, n)
+            again.remember(written, everything)
         return out
+
+    def settle(self, tensors: list[Tensor]) -> None:
+        """After the recorded call: the first replay may write over what that left behind."""
+        found = self.fits(tensors) if self.steady else None
+        if self.steady and found:
+            self.steady.remember([found[i].storage for i in self.written], found)
 
     def _host_effects(self) -> list[Buffer]:
         """What happens on the host at every call, in order: the numbers drawn."""
@@ -289,9 +329,9 @@ class Recording:
             for t in results:
                 t._grad_fn, t._requires_grad = entry, True
         found = _Found(everything, new)
-        for i, k in self.new_grads:
-            if k is None or again is None:
-                everything[i].grad = None if k is None else found[k]
+        for j, (i, k) in enumerate(self.new_grads):
+            g = None if k is None else found[k]
+            everything[i].grad = g if again is None else again.grads[j]
         for i, k in self.new_states:
             place, key = self.places[i]
             place[key] = found[k]

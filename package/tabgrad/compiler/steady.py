@@ -11,6 +11,7 @@ from operator import is_
 from sys import getrefcount
 from typing import Any
 
+from ..plan import IN_A_LIST
 from ..runtime import Buffer
 
 
@@ -19,6 +20,7 @@ class Steady:
 
     news: list[int]  # tensors and storages that every replay makes
     fresh: list[int]
+    lent: list[int]  # results that the memory of the last ones is given to
 
     def __init__(self, plan: Any, results: list[int], slots: list[tuple[int, int]]) -> None:
         self.plan = plan  # writes over old values of storages where it can
@@ -28,39 +30,48 @@ class Steady:
         # (root, number of its result or ~k for leaf k) of those that get buffers of their own
         self.others = [(root, k) for root, k in enumerate(plan.outs) if k not in own]
         self.slots = slots  # (object whose gradient it is, new tensor)
-        self.kept: list[Any] = []
-        self.counts: list[int] = []
+        # besides a list of what is kept: nodes, buffers and storages are where they belong and in a
+        # list each, gradients in the list of all that was there before a call, too
+        others = 2 * len(results) + len(slots)
+        self.counts = [IN_A_LIST + 2] * others + [IN_A_LIST + 3] * len(slots)
+        self.forget()
 
-    def remember(self, written: list[Any], everything: list[Any], n: int) -> None:
+    def forget(self) -> None:
+        """Holds nothing any more."""
+        self.nodes: list[Any] = []
+        self.buffers: list[Buffer] = []
+        self.grads: list[Any] = []
+        self.cells: list[Any] = []
+        self.kept: list[Any] = []
+
+    def remember(self, written: list[Any], everything: list[Any]) -> None:
         """Takes hold of what was just left behind: ``written`` storages, gradients."""
-        self.kept = self.counts = []
-        grads = [everything[i].grad for i, _ in self.slots]
-        cells = [g.storage for g in grads]
-        self.nodes = [s.node for s in written] + [s.node for s in cells]
+        self.grads = [everything[i].grad for i, _ in self.slots]
+        self.cells = [g.storage for g in self.grads]
+        self.nodes = [s.node for s in [*written, *self.cells]]
         self.buffers = [node.buffer for node in self.nodes]
-        self.grads, self.cells = grads, cells
-        kept = [*self.nodes, *self.buffers, *grads, *cells]
-        del cells, grads
-        # the next call's list of everything will hold the gradients once more
-        held = [t.grad for t in everything[:n]]
-        self.counts = [*map(getrefcount, kept)]
-        self.kept = kept
-        del held
+        self.kept = [*self.nodes, *self.buffers, *self.cells, *self.grads]
 
     def holds(self, written: list[Any], everything: list[Any], n: int) -> bool:
-        """Whether all of it is still in its place, and in nobody else's hands."""
-        if not self.kept:
-            return False
-        cells, grads = self.cells, self.grads
-        for (i, _), g, s in zip(self.slots, grads, cells, strict=True):
+        """Whether all of it is still in its place and in nobody else's hands; else lets it go."""
+        found = bool(self.kept) and self._in_place(written, everything, n)
+        if not found or [*map(getrefcount, self.kept)] != self.counts:
+            self.forget()
+        return bool(self.kept)
+
+    def _in_place(self, written: list[Any], everything: list[Any], n: int) -> bool:
+        for (i, _), g, s in zip(self.slots, self.grads, self.cells, strict=True):
             if everything[n + i] is not g or g.storage is not s:
                 return False
-        g = s = None
-        nodes = [s.node for s in written] + [s.node for s in cells]
-        if not all(map(is_, nodes, self.nodes)):
-            return False
-        del nodes, cells, grads
-        return [*map(getrefcount, self.kept)] == self.counts
+            g._node = g._seen = None  # who has read a value does not hold it
+        nodes = [s.node for s in [*written, *self.cells]]
+        return all(map(is_, nodes, self.nodes))
+
+    def lend(self, device: Any) -> None:
+        """Gives the memory of gradients that nobody needs to the run that makes others."""
+        for buffer in map(self.buffers.__getitem__, self.lent):
+            device.release(buffer.handle)
+            buffer.handle = None
 
     def made(self, device: Any, handles: list[Any], leaves: list[Buffer]) -> dict[int, Buffer]:
         """Buffers by root, but for those that ``renew`` takes care of."""
@@ -74,7 +85,7 @@ class Steady:
         new = [handles[k] if k >= 0 else leaves[~k].handle for k in self.results]
         for buffer, handle in zip(self.buffers, new, strict=True):
             buffer.handle = handle
-        taken = {*map(id, new)}
+        taken = {*map(id, [*new, None])}
         for handle in old:
             if id(handle) not in taken:
                 device.release(handle)
@@ -82,11 +93,13 @@ class Steady:
 
 def steady(rec: Any, in_place: Any, out_places: set[int]) -> Steady | None:
     """Whether a recording's results can go where the last ones were: each to one written storage
-    or one new gradient, and to nothing else."""
+    or one new gradient, and to nothing else; and no result shows what was there."""
     if rec.plan is None or rec.new_states or not (rec.writes or rec.new_grads):
         return None
     if rec.backward is not None:
         return None  # it keeps buffers for later, old ones of written storages perhaps among them
+    if rec.shown or rec.shared & {w.storage for w in rec.writes}:
+        return None
     slots = [(i, ~k) for i, k in rec.new_grads if k is not None and k < 0]
     if len(slots) != len(rec.new_grads) or any(rec.news[j].storage >= 0 for _, j in slots):
         return None
@@ -104,12 +117,15 @@ def steady(rec: Any, in_place: Any, out_places: set[int]) -> Steady | None:
     results = [rec.plan.outs[k] for _, k, _ in values]
     mine = {k for _, k, _ in values}  # roots
     rest = [r for k, r in enumerate(rec.plan.outs) if k not in mine]
+    rest += [rec.plan.outs[f.value[1]] for c, f in enumerate(rec.fresh)
+             if c not in cells and f.value[0] == "root"]  # fmt: skip
     if min(results) < 0 or len(set(results)) != len(results) or set(results) & set(rest):
         return None
     plan = rec.plan
     if in_place is not None and _fits(in_place.outs, rec.plan.outs, mine):
         plan, results = in_place, [in_place.outs[k] for _, k, _ in values]
     made = Steady(plan, results, slots)
+    made.lent = [len(rec.writes) + j for j, (i, _) in enumerate(slots) if i in rec.dropped]
     made.news = [j for j in range(len(rec.news)) if j not in tensors]
     made.fresh = [c for c in range(len(rec.fresh)) if c not in cells]
     return made
