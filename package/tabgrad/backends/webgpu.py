@@ -15,6 +15,7 @@ from typing import Any
 from ..dtypes import DType, bfloat16, float16, float32, int64
 from ..ir import USES_STATUS, Fused, Launch, Structured
 from ..schedule import Caps
+from . import variants
 from .webgpu_fused import address, combine, fused
 from .wgsl import (
     Limits,
@@ -33,7 +34,6 @@ CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16
 )
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
-_ENOUGH = 128  # workgroups that keep a GPU busy
 _WIDE = 8  # elements of a row that scatter_rows.wgsl adds faster than atomic operations do
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
 _FIRST = 1024  # elements that sort_first.wgsl can choose
@@ -66,8 +66,9 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
+    kernel, sizing = variants.choose(step, limits.quads, limits.tuned)
     out = (n, 1)
-    if n < 4 < m:  # few columns: take the product of the transposes, whose rows are few
+    if variants.turned(m, n):  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
         at = (1, 0, 2)
         step = step._replace(
@@ -75,15 +76,15 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         )
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
               "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
-    if limits.quads:
+    if kernel == "direct":
         text = _batched(source("matmul_direct"), sizes, a, b)
-        return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
-    if m <= 4:
-        return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m)]
+        return [_quads(step, text, {**values, "M": m}, batch, m, n, k, sizing)]
+    if kernel == "matvec":
+        return [_matvec(step, _batched(source("matvec"), sizes, a, b), values, m, sizing)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
     text = _vectors(_batched(source("matmul"), sizes, a, b), m, n, a, b)
-    return [_tiled(step, text, values)]
+    return [_tiled(step, text, values, sizing)]
 
 
 def _linear(step: Structured, limits: Limits) -> list[Launch]:
@@ -120,24 +121,22 @@ _DECODE = {
 }
 
 
-def _matvec(step: Structured, text: str, values: dict[str, int], rows: int) -> Launch:
-    along_k = values["B_ROW"] < values["B_COL"]
-    size = {"ROWS": rows, "COLS": 4 if along_k else 1, "NL": 1 if along_k else 32,
-            "KL": 64 if along_k else 8}  # fmt: skip
+def _matvec(
+    step: Structured, text: str, values: dict[str, int], rows: int, sizing: list[int]
+) -> Launch:
+    size = dict(zip(("COLS", "NL", "KL"), sizing, strict=True), ROWS=rows)
     text = substitute(repeat(text, {"i": rows, "j": size["COLS"]}), {**values, **size})
     groups = _tiles(values["N"], size["COLS"] * size["NL"])
     return _launch(step, text, groups, values["BATCH"])
 
 
-def _tiled(step: Structured, text: str, values: dict[str, Any]) -> Launch:
-    """The tiled product: large tiles where they are many, else small ones, else K in shares too."""
-    m, n, batch = values["M"], values["N"], values["BATCH"]
-    count = {t: _tiles(m, t) * _tiles(n, t) * batch for t in (64, 32)}
-    tile = 64 if count[64] >= _ENOUGH else 32
-    split = 4 if count[32] < _ENOUGH and values["K"] >= 256 else 1
+def _tiled(step: Structured, text: str, values: dict[str, Any], sizing: list[int]) -> Launch:
+    tile, split = sizing
+    across, down = _tiles(values["N"], tile), _tiles(values["M"], tile)
     text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
-    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": _tiles(n, tile), "DOWN": _tiles(m, tile)}
-    return _launch(step, substitute(text, {**values, **sizes}), *grid(count[tile]))
+    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": across, "DOWN": down}
+    text = substitute(text, {**values, **sizes})
+    return _launch(step, text, *grid(across * down * values["BATCH"]))
 
 
 def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
@@ -179,12 +178,13 @@ def _batched(text: str, sizes: tuple[int, ...], a: Any, b: Any) -> str:
 
 
 def _quads(
-    step: Structured, text: str, values: dict[str, int], batch: int, m: int, n: int, k: int
-) -> Launch:
+    step: Structured, text: str, values: dict[str, int], batch: int, m: int, n: int, k: int,
+    sizing: list[int],
+) -> Launch:  # fmt: skip
     """A kernel of quads that makes (m, n) from products of length k."""
-    spread = 4 if m > 3 else 1
-    rows = min(_tiles(m, spread), 4)
-    cols = min(_tiles(n, 4), 8 if spread == 1 else 4)
+    spread, most_rows, most_cols = sizing
+    rows = min(_tiles(m, spread), most_rows)
+    cols = min(_tiles(n, 4), most_cols)
     deep = next(d for d in (4, 2, 1) if k % d == 0)
     text = repeat(text, {"i": rows, "j": cols, "s": spread, "u": deep})
     down, across = _tiles(m, spread * rows), _tiles(n, 4 * cols)
@@ -203,26 +203,19 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     strides = names["C"] == names["O"] and names["SH"] == names["SW"] == 1
     if single and (step.op == "conv2d" or strides):
         return _conv_depth(step, names)
-    if limits.quads:
+    kernel, sizing = variants.choose(step, limits.quads, limits.tuned)
+    if kernel == "direct":
         rule = _conv_weight_direct if step.op == "conv2d_weight" else _conv_direct
-        return rule(step, names)
+        return rule(step, names, sizing)
     groups = names.pop("GROUPS")
-    batch = names.pop("BATCH")
-    cg, og = names["C"] // groups, names["O"] // groups
-    taps = names["KH"] * names["KW"]
-    pixels, window = batch * names["OH"] * names["OW"], batch * names["H"] * names["W"]
-    m, n, k = {
-        "conv2d": (og, pixels, cg * taps),
-        "conv2d_input": (cg, window, og * taps),
-        "conv2d_weight": (og, cg * taps, pixels),
-    }[step.op]
-    values = {**names, "BATCH": groups, "M": m, "N": n, "K": k, "CG": cg, "OG": og,
-              "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
+    s = variants.shape(step)
+    values = {**names, "BATCH": groups, "M": s.m, "N": s.n, "K": s.k, "CG": names["C"] // groups,
+              "OG": names["O"] // groups, "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
     text = section(source(step.op), "operands") + section(source("matmul"), "product")
-    return [_tiled(step, text, values)]
+    return [_tiled(step, text, values, sizing)]
 
 
-def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
+def _conv_direct(step: Structured, names: dict[str, int], sizing: list[int]) -> list[Launch]:
     groups, back = names["GROUPS"], step.op == "conv2d_input"
     cg, og = names["C"] // groups, names["O"] // groups
     taps = names["KH"] * names["KW"]
@@ -245,7 +238,7 @@ def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
         inverse = pow(dilation, -1, step_) if step_ > 1 else 0
         values |= {f"COMMON_{side}": common, f"STEP_{side}": step_, f"INVERSE_{side}": inverse}
     batch = groups * phases[0] * phases[1]
-    return [_quads(step, source("conv2d_direct"), values, batch, co, pixels, ci)]
+    return [_quads(step, source("conv2d_direct"), values, batch, co, pixels, ci, sizing)]
 
 
 def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
@@ -273,14 +266,14 @@ def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
     return [_launch(step, text, *grid(_tiles(strips, 64)))]
 
 
-def _conv_weight_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
+def _conv_weight_direct(step: Structured, names: dict[str, int], sizing: list[int]) -> list[Launch]:
     groups = names["GROUPS"]
     cg, og = names["C"] // groups, names["O"] // groups
     taps = cg * names["KH"] * names["KW"]
     values = {**{k: names[k] for k in _WINDOW}, "BATCH": names["BATCH"], "GROUPS": groups,
               "CG": cg, "OG": og}  # fmt: skip
     text = source("conv2d_weight_direct")
-    return [_quads(step, text, values, groups, og, taps, names["OW"])]
+    return [_quads(step, text, values, groups, og, taps, names["OW"], sizing)]
 
 
 # --- scan, sort, scatter, copy --------------------------------------------------------------------
@@ -334,7 +327,7 @@ def _sort(step: Structured, limits: Limits) -> list[Launch]:
 
 
 def _sort_first(step: Structured, rows: int, n: int, first: int, limits: Limits) -> list[Launch]:
-    most = 4 if limits.software else 2 * _ENOUGH  # workgroups that are of use at once
+    most = 4 if limits.software else 256  # workgroups that are of use at once
     spans = max(1, min(most // rows, math.isqrt(n // (4 * first)), n // _BLOCK))
     values = {"ROWS": rows, "N": n, "K": first, "SPAN": _tiles(n, spans), "ROOM": max(first, 256),
               "SIZE": 32 if limits.software else 256}  # fmt: skip
