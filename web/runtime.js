@@ -175,7 +175,7 @@ export function doors(device) {
   }
 
   const stats = () => ({ ...device.counts(), ...counts, buffers: buffers.size, plans: plans.size });
-  const { kind, info, pending, caughtUp, resetPeak, profile, timings, close } = device;
+  const { kind, info, pending, caughtUp, resetPeak, profile, timings, keep, close } = device;
   const idle = () => caughtUp(0);
   /** @param {number} count */
   const setThreads = (count) => device.setThreads?.(count) ?? 1;
@@ -187,6 +187,7 @@ export function doors(device) {
     idle,
     profile,
     timings,
+    keep,
     close,
     stats,
     setThreads,

@@ -56,6 +56,7 @@ from .runtime import (
     set_num_threads,
 )
 from .tensor import Size, Tensor
+from .tuner import tune
 
 __version__ = "0.1.0"
 

@@ -268,6 +268,11 @@ class Handle:
         found = await _awaited(self._doors.timings())
         return [(name, ms) for name, ms in found.to_py()]
 
+    async def keep(self, text: str) -> None:
+        """Keeps a text for later visits with this GPU, where the browser lets it: ``info["kept"]``
+        of a device opened then."""
+        await _awaited(self._doors.keep(text))
+
     def set_threads(self, count: int) -> int:
         """How many threads a run may take, 0: as many as are of use; what it will be."""
         self._coming = True  # perhaps

@@ -52,6 +52,26 @@ return {
 """
 
 
+TUNED = """
+<pre id="out"></pre>
+<script type="text/tabgrad" data-output="#out">
+import tabgrad as torch
+await torch.init("webgpu")
+print(len(torch.tune.results()))
+x = torch.ones(8, 8)
+await torch.tune(lambda: x @ x)
+print(len(torch.tune.results()))
+</script>
+"""
+SAID = "return document.querySelector('#out').textContent;"
+SPOIL = """
+const cache = await caches.open("tabgrad");
+const [kept] = await cache.keys();
+const text = await (await cache.match(kept)).text();
+await cache.put(kept, new Response(text.replaceAll("direct", "detour")));
+"""
+
+
 @pytest.fixture(scope="module")
 def served(site: Path) -> Iterator[Server]:
     """The site on a plain static server: no isolation headers, as on most hosts."""
@@ -132,3 +152,16 @@ def test_a_pyodide_that_is_not_there_is_named(chromium: Browser, served: Server)
     found, _ = visit(chromium, served, "nowhere.html", content)
     assert "nowhere/" in found["error"]
     assert "nowhere/" in chromium.evaluate("document.querySelector('.tabgrad-error').textContent")
+
+
+def test_what_was_tuned_is_remembered(chromium: Browser, served: Server) -> None:
+    """Across visits, in pages and workers; what somebody else wrote there is not believed."""
+
+    def said(attributes: str, script: str) -> Any:
+        found, _ = visit(chromium, served, "tuned.html", page(attributes, TUNED, script))
+        return found.get("value", found)
+
+    assert said("", SAID) == "0\n1\n"
+    assert said("data-worker", SAID) == "1\n1\n"
+    assert said("", SPOIL + SAID) == "1\n1\n"
+    assert said("data-worker", SAID) == "0\n1\n"

@@ -18,7 +18,7 @@ import pytest
 import tabgrad as tg
 from gpu import Case, Gpu
 from tabgrad.backends import numpy as numpy_backend
-from tabgrad.backends import numpy_math, webgpu, wgsl
+from tabgrad.backends import numpy_math, variants, webgpu, wgsl
 from tabgrad.ir import Fused, Instr, Structured
 
 dt = sys.modules["tabgrad.dtypes"]
@@ -293,14 +293,87 @@ def test_program(
 
 
 @pytest.mark.parametrize("enough", [0, 1 << 30], ids=["large", "small"])
-@pytest.mark.parametrize("program", [products, packed_weights, convolutions, endings, attention],
-                         ids=lambda f: f.__name__)  # fmt: skip
+@pytest.mark.parametrize("program", [packed_weights, attention], ids=lambda f: f.__name__)
 def test_tiles(
     program: Callable[[], Any], enough: int, tmp_path: Path, monkeypatch: Any, _quiet: Any
 ) -> None:
     """Large tiles where small ones would be chosen; small tiles, and shares of K."""
-    monkeypatch.setattr(webgpu, "_ENOUGH", enough)
+    monkeypatch.setattr(variants, "ENOUGH", enough)
     run_program(program, False, tmp_path, monkeypatch)
+
+
+FORCED = [
+    (variant, program)
+    for variant in variants.known()
+    for program in (products, convolutions, endings)
+    if program is not convolutions or not variant.startswith("matvec")  # which makes products only
+    if variant not in ("direct 4 4 4", "matvec 4 1 64", "matvec 1 32 8")  # test_program has them
+]
+
+
+@pytest.mark.parametrize(("variant", "program"), FORCED, ids=lambda x: getattr(x, "__name__", x))
+def test_variant(
+    variant: str, program: Callable[[], Any], tmp_path: Path, monkeypatch: Any, _quiet: Any
+) -> None:
+    """Each variant wherever it can be chosen, with what every adapter has and no more."""
+    candidates, tried = variants.candidates, []
+
+    def forced(s: Any, quads: bool) -> list[str]:
+        able = candidates(s, quads)
+        split = variant == "tiled 32 4"  # takes long on a CPU: where there is enough to share
+        tried.append(variant in able and not (split and s.k < 64))
+        return [variant] if tried[-1] else able
+
+    monkeypatch.setattr(variants, "candidates", forced)
+    run_program(program, variant.startswith("direct"), tmp_path, monkeypatch)
+    assert sum(tried) > 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "gpu", "quads"),
+    [
+        # (op, batch, m, n, k), b along k: what was measured to be good before there was a table
+        (("matmul", 1, 1, 512, 512, True, True), "matvec 4 1 64", "direct 1 4 8"),
+        (("matmul", 1, 4, 512, 512, True, False), "matvec 1 32 8", "direct 4 4 4"),
+        (("matmul", 1, 1024, 1024, 64, True, False), "tiled 64 1", "direct 4 4 4"),
+        (("matmul", 1, 64, 64, 256, True, False), "tiled 32 4", "direct 4 4 4"),
+        (("matmul", 1, 64, 64, 255, True, False), "tiled 32 1", "direct 4 4 4"),
+        (("matmul", 32, 64, 64, 256, True, False), "tiled 32 1", "direct 4 4 4"),
+        (("conv2d", 1, 3, 50176, 27), "tiled 64 1", "direct 1 4 8"),
+        (("conv2d_weight", 1, 64, 576, 12544), "tiled 32 4", "direct 4 4 4"),
+    ],
+)  # fmt: skip
+def test_table(shape: Any, gpu: str, quads: str) -> None:
+    found = variants.Shape(*shape)
+    for quad, first in ((False, gpu), (True, quads)):
+        able = variants.candidates(found, quad)
+        assert able[0] == first and len(able) == len({*able}) > 1
+
+
+def test_what_is_measured_comes_first() -> None:
+    arg = ((), 64, 64, 300, ((), 0, 300, 1), ((), 0, 64, 1))
+    step = Structured("matmul", arg, (0, 1, 2), (dt.float32,) * 3, (19200, 19200, 4096))
+    key = variants.name(step)
+    assert key == "matmul 1 64 64 300 1 0"
+    assert variants.choose(step, False, {}) == ("tiled", [32, 4])
+    for name, want in [("tiled 64 1", [64, 1]), ("matvec 1 1 64", [32, 4]), ("x", [32, 4])]:
+        tuned = {key: variants.Tuned(key, "tiled 32 4", name, 2.0, 1.0)}
+        assert variants.choose(step, False, tuned) == ("tiled", want)
+
+
+def test_kept_text() -> None:
+    """What is read from the browser's storage is what was written, or nothing."""
+    row = variants.Tuned("matmul 1 64 64 300 1 0", "tiled 32 4", "tiled 64 1", 2.5, 1.25)
+    text = variants.written({row.step: row})
+    assert variants.read(text) == {row.step: row}
+    head, line = text.split("\n")
+    for wrong in ["", "x", head + "0\n" + line, "[" * 9000, line, text + "\n", text + "\t1",
+                  text.replace("64 1\t", "65 1\t"), text.replace("2.5", "nan"),
+                  text.replace("2.5", "1e999"), text.replace("1.25", "-1"),
+                  text.replace("1.25", "3"), text + "x" * 60_000]:  # fmt: skip
+        assert variants.read(wrong) == {}, wrong[:80]
+    many = {str(k): row._replace(step=str(k)) for k in range(1000)}
+    assert list(variants.read(variants.written(many))) == [str(k) for k in range(744, 1000)]
 
 
 def run_program(

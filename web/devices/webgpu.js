@@ -7,6 +7,7 @@
 import { HOST_BYTES, USES_SCALARS, USES_STATUS, WORD_BYTES } from "../format.js";
 import { toDevice, toHost } from "../convert.js";
 import { requestDevice } from "./gpu/adapter.js";
+import { keep } from "./gpu/kept.js";
 import { pipelines } from "./gpu/pipelines.js";
 import { pool } from "./gpu/pool.js";
 import { faultsOf, nudged, reader } from "./gpu/reading.js";
@@ -200,6 +201,8 @@ export async function open(options = {}) {
     resetPeak: memory.resetPeak,
     profile: clock.profile,
     timings: clock.timings,
+    /** @param {string} text for later visits with this adapter: their `info.kept` */
+    keep: (text) => keep(info.identity, text),
     close: () => device.destroy(),
   };
 }

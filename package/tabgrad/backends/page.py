@@ -14,6 +14,7 @@ from .. import plan as plans
 from ..dtypes import DType, bool_, float64, int8, int16, int64, uint8
 from ..errors import DeviceLostError, Int64RangeError
 from ..graph import Node, leaf
+from ..ir import Structured
 from ..runtime import Buffer, Device, counters
 from ..schedule import Schedule
 from ..tensor import Tensor
@@ -27,7 +28,7 @@ _WHOLE = {"wasm": "q", "webgpu": "i"}
 class _Plan:
     """A plan that JavaScript knows under a number."""
 
-    __slots__ = ("cells", "dispatches", "finish", "number", "outs")
+    __slots__ = ("cells", "dispatches", "finish", "number", "outs", "structured")
 
     def __init__(
         self, number: int, numbers: list[Node], kind: str, what: Schedule, finish: Any
@@ -35,6 +36,7 @@ class _Plan:
         self.number = number
         self.outs = what.n_out  # results
         self.dispatches = len(what.steps)
+        self.structured = [s for s in what.steps if isinstance(s, Structured)]
         letters = _CELL[kind]
         self.cells = struct.Struct(
             "<" + "".join(letters.get(n.dtype.compute, _WHOLE[kind]) for n in numbers)
@@ -114,7 +116,7 @@ class PageDevice(Device):
         self.garbage: list[int] = []
         self.last_id = 0
         self.last_plan = 0
-        self.caps, self.lower = _rules(kind, handle)
+        self.caps, self.lower, self.limits = _rules(kind, handle)
         self.copies = _Copies() if kind == "webgpu" else None
         self.threads = int(handle.info.get("threads", 1))
 
@@ -210,7 +212,7 @@ class PageDevice(Device):
             return False
         handle = _another()
         self.handle = handle
-        self.caps, self.lower = _rules(handle.kind, handle)
+        self.caps, self.lower, self.limits = _rules(handle.kind, handle)
         handle.on_status = runtime.raise_status
         self.plans = {}  # another one: recordings know that theirs are gone
         self.garbage.clear()
@@ -300,18 +302,19 @@ def _float32(v: float) -> float:
     return v if abs(v) <= 3.4028235677973366e38 or v != v else (v > 0 or -1) * float("inf")
 
 
-def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any]]:
-    """Capabilities and launch rules of a device."""
+def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any], Any]:
+    """Capabilities and launch rules of a device, and the limits that these heed on the GPU."""
     if kind == "wasm":
         from . import wasm
 
-        return wasm.CAPS, wasm.lower
-    from . import webgpu
+        return wasm.CAPS, wasm.lower, None
+    from . import variants, webgpu
     from .wgsl import Limits
 
     buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
-    limits = Limits(buffers, bool(handle.info["software"]), bool(handle.info["quads"]))
-    return webgpu.caps(limits), lambda step: webgpu.lower(step, limits)
+    tuned = variants.read(handle.info["kept"])
+    limits = Limits(buffers, bool(handle.info["software"]), bool(handle.info["quads"]), tuned)
+    return webgpu.caps(limits), lambda step: webgpu.lower(step, limits), limits
 
 
 # --- opening --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 from ..dtypes import DType, bfloat16, bool_, float16, float32, int64
 from ..ir import USES_STATUS, Epilogue, Fused, Launch, Structured
 from ..schedule import Caps
+from . import variants
 from .webgpu_fused import address, combine, fused, number
 from .wgsl import (
     Limits,
@@ -29,16 +30,14 @@ from .wgsl import (
     substitute,
 )
 
-_FEW = 4  # rows that matvec.wgsl is for
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
     epilogues=True, factors=True,
-    attention=_FEW + 1,  # products of few rows have more workgroups
+    attention=variants.FEW + 1,  # products of few rows have more workgroups
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _FEW_PACKED = 16  # rows up to which a workgroup per row of a packed weight does better than tiles
-_ENOUGH = 128  # workgroups that keep a GPU busy
 _WIDE = 8  # elements of a row that scatter_rows.wgsl adds faster than atomic operations do
 _BLOCK = 1024  # elements that sort.wgsl sorts in workgroup memory
 _FIRST = 1024  # elements that sort_first.wgsl can choose
@@ -85,23 +84,24 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
-    out, turned = (n, 1), n < 4 < m
+    kernel, sizing = variants.choose(step, limits.quads, limits.tuned)
+    out, turned = (n, 1), variants.turned(m, n)
     if turned:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
         step = _ordered(step, (1, 0, *range(2, len(step.operands))))
-    tiled = m > _FEW and not limits.quads
-    name = "matmul" if tiled else "matmul_direct" if limits.quads else "matvec"
-    step, text = _ended(step, source(name), m if turned else 0, 4 if tiled and n % 4 == 0 else 1)
+    name = {"direct": "matmul_direct", "tiled": "matmul"}.get(kernel, kernel)
+    fours = kernel == "tiled" and n % 4 == 0
+    step, text = _ended(step, source(name), m if turned else 0, 4 if fours else 1)
     text = _batched(text, sizes, a, b)
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
               "B_COL": b[3], "OUT_ROW": out[0], "OUT_COL": out[1]}  # fmt: skip
-    if limits.quads:
-        return [_quads(step, text, {**values, "M": m}, batch, m, n, k)]
-    if not tiled:
-        return [_matvec(step, text, values, m)]
+    if kernel == "direct":
+        return [_quads(step, text, {**values, "M": m}, batch, m, n, k, sizing)]
+    if kernel == "matvec":
+        return [_matvec(step, text, values, m, sizing)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
-    return [_tiled(step, _vectors(text, m, n, a, b), values)]
+    return [_tiled(step, _vectors(text, m, n, a, b), values, sizing)]
 
 
 def _ended(step: Structured, text: str, columns: int = 0, lanes: int = 1) -> tuple[Structured, str]:
@@ -139,7 +139,8 @@ def _linear(step: Structured, limits: Limits) -> list[Launch]:
     if m > _FEW_PACKED and not limits.quads:
         text = section(_decoding("linear_tiled", step), "operands")
         text += section(source("matmul"), "product")
-        return [_tiled(step, text, {**values, "BATCH": 1})]
+        sizing = variants.choose(step, False, limits.tuned)[1]
+        return [_tiled(step, text, {**values, "BATCH": 1}, sizing)]
     rows, across = min(m, 8 if limits.quads else 4), n
     if limits.quads:
         values["COLS"] = min(_tiles(n, 4), 8 if m <= 4 else 4)
@@ -175,24 +176,22 @@ _DECODE = {
 }
 
 
-def _matvec(step: Structured, text: str, values: dict[str, int], rows: int) -> Launch:
-    along_k = values["B_ROW"] < values["B_COL"]
-    size = {"ROWS": rows, "COLS": 4 if along_k else 1, "NL": 1 if along_k else 32,
-            "KL": 64 if along_k else 8}  # fmt: skip
+def _matvec(
+    step: Structured, text: str, values: dict[str, int], rows: int, sizing: list[int]
+) -> Launch:
+    size = dict(zip(("COLS", "NL", "KL"), sizing, strict=True), ROWS=rows)
     text = substitute(repeat(text, {"i": rows, "j": size["COLS"]}), {**values, **size})
     groups = _tiles(values["N"], size["COLS"] * size["NL"])
     return _launch(step, text, groups, values["BATCH"])
 
 
-def _tiled(step: Structured, text: str, values: dict[str, Any]) -> Launch:
-    """The tiled product: large tiles where they are many, else small ones, else K in shares too."""
-    m, n, batch = values["M"], values["N"], values["BATCH"]
-    count = {t: _tiles(m, t) * _tiles(n, t) * batch for t in (64, 32)}
-    tile = 64 if count[64] >= _ENOUGH else 32
-    split = 4 if count[32] < _ENOUGH and values["K"] >= 256 else 1
+def _tiled(step: Structured, text: str, values: dict[str, Any], sizing: list[int]) -> Launch:
+    tile, split = sizing
+    across, down = _tiles(values["N"], tile), _tiles(values["M"], tile)
     text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
-    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": _tiles(n, tile), "DOWN": _tiles(m, tile)}
-    return _launch(step, substitute(text, {**values, **sizes}), *grid(count[tile]))
+    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": across, "DOWN": down}
+    text = substitute(text, {**values, **sizes})
+    return _launch(step, text, *grid(across * down * values["BATCH"]))
 
 
 def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
@@ -237,12 +236,13 @@ def _batched(text: str, sizes: tuple[int, ...], *views: Any) -> str:
 
 
 def _quads(
-    step: Structured, text: str, values: dict[str, int], batch: int, m: int, n: int, k: int
-) -> Launch:
+    step: Structured, text: str, values: dict[str, int], batch: int, m: int, n: int, k: int,
+    sizing: list[int],
+) -> Launch:  # fmt: skip
     """A kernel of quads that makes (m, n) from products of length k."""
-    spread = 4 if m > 3 else 1
-    rows = min(_tiles(m, spread), 4)
-    cols = min(_tiles(n, 4), 8 if spread == 1 else 4)
+    spread, most_rows, most_cols = sizing
+    rows = min(_tiles(m, spread), most_rows)
+    cols = min(_tiles(n, 4), most_cols)
     deep = next(d for d in (4, 2, 1) if k % d == 0)
     text = repeat(text, {"i": rows, "j": cols, "s": spread, "u": deep})
     down, across = _tiles(m, spread * rows), _tiles(n, 4 * cols)
@@ -265,7 +265,7 @@ def _attention(step: Structured, limits: Limits) -> list[Launch]:
         deep = next(u for u in (4, 2, 1) if d % u == 0)
     else:
         text, cols, each = _fours(source("attention"), (d, d, e), views), _tiles(e, 32), 8
-        fit = (r for r in (4, 2) if r * cols <= 16 and _tiles(t, 8 * r) * batch >= _ENOUGH)
+        fit = (r for r in (4, 2) if r * cols <= 16 and _tiles(t, 8 * r) * batch >= variants.ENOUGH)
         rows, deep = next(fit, 1), _tiles(_tiles(d, 4), _tiles(d, 32))
         values["PART"] = next(n for n in (32, 16, 8, 4) if n * cols <= 64)
     if len(step.operands) > 4:
@@ -299,28 +299,21 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     strides = names["C"] == names["O"] and names["SH"] == names["SW"] == 1
     if single and (step.op == "conv2d" or strides):
         return _conv_depth(step, names)
-    if limits.quads:
+    kernel, sizing = variants.choose(step, limits.quads, limits.tuned)
+    if kernel == "direct":
         rule = _conv_weight_direct if step.op == "conv2d_weight" else _conv_direct
-        return rule(step, names)
+        return rule(step, names, sizing)
     groups = names.pop("GROUPS")
-    batch = names.pop("BATCH")
-    cg, og = names["C"] // groups, names["O"] // groups
-    taps = names["KH"] * names["KW"]
-    pixels, window = batch * names["OH"] * names["OW"], batch * names["H"] * names["W"]
-    m, n, k = {
-        "conv2d": (og, pixels, cg * taps),
-        "conv2d_input": (cg, window, og * taps),
-        "conv2d_weight": (og, cg * taps, pixels),
-    }[step.op]
-    values = {**names, "BATCH": groups, "M": m, "N": n, "K": k, "CG": cg, "OG": og,
-              "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
+    s = variants.shape(step)
+    values = {**names, "BATCH": groups, "M": s.m, "N": s.n, "K": s.k, "CG": names["C"] // groups,
+              "OG": names["O"] // groups, "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
     text = section(source(step.op), "operands") + section(source("matmul"), "product")
     if step.op == "conv2d":
         step, text = _ended(step, text)
-    return [_tiled(step, text, values)]
+    return [_tiled(step, text, values, sizing)]
 
 
-def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
+def _conv_direct(step: Structured, names: dict[str, int], sizing: list[int]) -> list[Launch]:
     groups, back = names["GROUPS"], step.op == "conv2d_input"
     cg, og = names["C"] // groups, names["O"] // groups
     taps = names["KH"] * names["KW"]
@@ -344,7 +337,7 @@ def _conv_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
         values |= {f"COMMON_{side}": common, f"STEP_{side}": step_, f"INVERSE_{side}": inverse}
     batch = groups * phases[0] * phases[1]
     step, text = _ended(step, source("conv2d_direct"))
-    return [_quads(step, text, values, batch, co, pixels, ci)]
+    return [_quads(step, text, values, batch, co, pixels, ci, sizing)]
 
 
 def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
@@ -373,14 +366,14 @@ def _conv_depth(step: Structured, names: dict[str, int]) -> list[Launch]:
     return [_launch(step, text, *grid(_tiles(strips, 64)))]
 
 
-def _conv_weight_direct(step: Structured, names: dict[str, int]) -> list[Launch]:
+def _conv_weight_direct(step: Structured, names: dict[str, int], sizing: list[int]) -> list[Launch]:
     groups = names["GROUPS"]
     cg, og = names["C"] // groups, names["O"] // groups
     taps = cg * names["KH"] * names["KW"]
     values = {**{k: names[k] for k in _WINDOW}, "BATCH": names["BATCH"], "GROUPS": groups,
               "CG": cg, "OG": og}  # fmt: skip
     text = source("conv2d_weight_direct")
-    return [_quads(step, text, values, groups, og, taps, names["OW"])]
+    return [_quads(step, text, values, groups, og, taps, names["OW"], sizing)]
 
 
 # --- scan, sort, scatter, copy --------------------------------------------------------------------
@@ -434,7 +427,7 @@ def _sort(step: Structured, limits: Limits) -> list[Launch]:
 
 
 def _sort_first(step: Structured, rows: int, n: int, first: int, limits: Limits) -> list[Launch]:
-    most = 4 if limits.software else 2 * _ENOUGH  # workgroups that are of use at once
+    most = 4 if limits.software else 256  # workgroups that are of use at once
     spans = max(1, min(most // rows, math.isqrt(n // (4 * first)), n // _BLOCK))
     values = {"ROWS": rows, "N": n, "K": first, "SPAN": _tiles(n, spans), "ROOM": max(first, 256),
               "SIZE": 32 if limits.software else 256}  # fmt: skip

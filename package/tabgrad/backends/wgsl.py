@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,11 +14,13 @@ _MAX_GROUPS = 65535  # along one dimension of a grid
 
 class Limits(NamedTuple):
     """What an adapter is: ``software`` is true where it computes on the CPU, ``quads`` where it
-    does so four invocations at a time and can exchange values between them."""
+    does so four invocations at a time and can exchange values between them. ``tuned`` is what
+    ``tabgrad.tune`` has measured on it: variants.Tuned by the name of a step."""
 
     max_storage_buffers: int = 8
     software: bool = False
     quads: bool = False
+    tuned: Mapping[str, Any] = {}
 
 
 def grid(groups: int) -> tuple[int, int, int]:

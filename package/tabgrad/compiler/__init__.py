@@ -177,6 +177,8 @@ class _Compiled:
         case.facts = case._facts(tensors)
 
     def _keep(self, case: _Case, recorder: Recorder) -> None:
+        for c in self.cases:  # some may be of a GPU that was lost, or of other kernels
+            c.recordings = [r for r in c.recordings if r.plans is r.device.plans]
         if sum(len(c.recordings) for c in self.cases) >= _MOST:
             self.full = True
             self._warn(f"there are {_MOST} recordings already; other calls run uncompiled", "")

@@ -1,6 +1,7 @@
 // Finds the GPU and asks it for all that kernels can use.
 
 import { named } from "../../format.js";
+import { recall } from "./kept.js";
 
 const FEATURES = /** @type {GPUFeatureName[]} */ (["shader-f16", "subgroups", "timestamp-query"]);
 const LIMITS = [
@@ -24,7 +25,8 @@ export async function requestDevice(options) {
   if (!adapter) throw named("NoWebGPU", "WebGPU finds no adapter on this machine");
   const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: wanted(adapter) });
-  return { device, info: describe(adapter, device) };
+  const info = describe(adapter, device);
+  return { device, info: { ...info, kept: await recall(info.identity) } };
 }
 
 /** @param {GPUAdapter} adapter */
@@ -46,6 +48,7 @@ function describe(adapter, device) {
   const granted = /** @type {Record<string, number>} */ (/** @type {unknown} */ (device.limits));
   const limits = [...LIMITS, "maxStorageBuffersPerShaderStage"];
   const software = Boolean(fallback) || SOFTWARE.test(names);
+  const features = FEATURES.filter((name) => device.features.has(name));
   const { subgroupMinSize, subgroupMaxSize } = /** @type {any} */ (adapter.info);
   const fours = subgroupMinSize === 4 && subgroupMaxSize === 4;
   return {
@@ -55,7 +58,8 @@ function describe(adapter, device) {
     description: description || model,
     software,
     quads: software && fours && device.features.has("subgroups"),
-    features: FEATURES.filter((name) => device.features.has(name)),
+    features,
     limits: Object.fromEntries(limits.map((name) => [name, granted[name]])),
+    identity: JSON.stringify([names, features, limits.map((name) => granted[name])]),
   };
 }
