@@ -22,11 +22,11 @@ static void NAME(point_rows)(NAME(Tile) *t, const NAME(Taps) *w, int taps, int i
                              int c) {
   const REAL *a = w->a + i * w->row_step + c * w->step;
   int contiguous = w->step == taps;
-  for (int k = 0; k < taps && contiguous; k++) contiguous = w->tap[k] == k;
+  SHORT for (int k = 0; k < taps && contiguous; k++) contiguous = w->tap[k] == k;
   for (int r = 0; r < rows; r++, a += w->row_step) {
     REAL *to = (REAL *)room_a + r * t->depth;
     t->a[r] = contiguous ? a : to;
-    for (int at = 0, k = 0; at < t->depth && !contiguous; at++) {
+    SHORT for (int at = 0, k = 0; at < t->depth && !contiguous; at++) {
       *to++ = a[at / taps * w->step + w->tap[k]];
       if (++k == taps) k = 0;
     }
@@ -54,7 +54,7 @@ void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(
     NAME(fill)(f, p, c, depth, (REAL *)room_b, 0);
     NAME(runs)(f, p, to, depth, WIDTH, 0);
     for (int k = 0; k < depth; k++)
-      for (int t = 0; t < f->taps; t++) offsets[k * f->taps + t] = NAME(distance)(f, k, t);
+      SHORT for (int t = 0; t < f->taps; t++) offsets[k * f->taps + t] = NAME(distance)(f, k, t);
     NAME(Tile) t = {.offset = offsets, .runs = 1, .c_row = to->channel};
     t.depth = depth * f->taps;
     for (int q = 0, i = from; q < panels; q++) {
@@ -152,7 +152,7 @@ static void NAME(all_by_rows)(const Conv *c, REAL *x, REAL *w, REAL *y, int mode
 static NAME(Field) NAME(field)(const Conv *c, const REAL *x) {
   NAME(Field) f = {x, c->c * c->h * c->w, c->h * c->w, c->h, c->w, c->c / c->groups, c->sh, c->sw};
   f.taps = c->kh * c->kw, f.images = c->n, f.oh = c->oh, f.ow = c->ow;
-  for (int t = 0; t < f.taps && t < TAPS; t++) {
+  SHORT for (int t = 0; t < f.taps && t < TAPS; t++) {
     f.down[t] = t / c->kw * c->dh - c->ph;
     f.right[t] = t % c->kw * c->dw - c->pw;
   }
@@ -173,7 +173,7 @@ KERNEL(NAME(conv2d)) {
   NAME(Epilogue) e = NAME(epilogue)(words + 16, buffers, c->o, over);
   NAME(Target) target = {out, c->o * over, over, c->ow, 1};
   int tap[TAPS];
-  for (int t = 0; t < area && t < TAPS; t++) tap[t] = t;
+  SHORT for (int t = 0; t < area && t < TAPS; t++) tap[t] = t;
   if (area == 1 && over == c->h * c->w && !c->ph && !c->pw && in > 1) {
     EACH_GROUP(c->n * c->groups) {
       const REAL *a = w + at % c->groups * outs * in, *b = x + at * in * over;
@@ -205,7 +205,7 @@ KERNEL(NAME(conv2d)) {
 // The taps that meet inputs (down + sh * y, right + sw * x), as seen from these; how many.
 static int NAME(phase_taps)(const Conv *c, NAME(Field) *f, int *tap, int down, int right) {
   f->taps = 0;
-  for (int k = 0; k < c->kh * c->kw; k++) {
+  SHORT for (int k = 0; k < c->kh * c->kw; k++) {
     int y = down + c->ph - k / c->kw * c->dh, x = right + c->pw - k % c->kw * c->dw;
     if (y % c->sh || x % c->sw) continue;
     tap[f->taps] = k;
@@ -303,7 +303,7 @@ static void NAME(weigh)(const Conv *c, const NAME(Field) *f, const REAL *y, REAL
       for (int run = 1; run < p.n * p.rows; run++)
         strips.from[run - 1] = f->sh * f->pitch - p.columns +
                                (run % p.rows ? 0 : (depth * f->lines - p.rows * f->sh) * f->pitch);
-      for (int d = 0; d < p.columns; d++) offsets[d] = d * NR;
+      SHORT for (int d = 0; d < p.columns; d++) offsets[d] = d * NR;
       for (int q = o; q < to; q += NR) {
         int columns = NAME(least)(NR, to - q);
         NAME(turn_gradient)(c, &p, y, q, columns);

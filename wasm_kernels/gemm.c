@@ -82,15 +82,15 @@ void NAME(tile_apart)(NAME(Tile) *t, int rows, int vectors, const int *count, in
   int row = t->c_row;
   t->c[0] = tile, t->c[1] = tile + WIDTH, t->c_row = NR;
   if (t->add)
-    for (int v = 0; v < vectors; v++)
-      for (int q = 0; q < count[v]; q++)
-        for (int i = 0; i < rows; i++) tile[i * NR + v * WIDTH + q] = c[v][i * row + q * step];
+    SHORT for (int v = 0; v < vectors; v++)
+      SHORT for (int q = 0; q < count[v]; q++)
+        SHORT for (int i = 0; i < rows; i++) tile[i * NR + v * WIDTH + q] = c[v][i * row + q * step];
   NAME(tile)(t, rows, vectors);
   t->c[0] = c[0], t->c[1] = c[1], t->c_row = row;
   for (int v = 0; v < vectors; v++)
-    for (int q = 0; q < count[v]; q++) {
+    SHORT for (int q = 0; q < count[v]; q++) {
       REAL *to = c[v] + q * step, *from = tile + v * WIDTH + q;
-      for (int i = 0; i < rows; i++) to[i * row] = from[i * NR];
+      SHORT for (int i = 0; i < rows; i++) to[i * row] = from[i * NR];
     }
 }
 
@@ -121,7 +121,7 @@ void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
     if (further) x = ADDV(x, LOADV(more + q));
     STOREV(c + q, bounded ? PMINV(PMAXV(x, low), high) : x);
   }
-  for (; q < n; q++) {
+  SHORT for (; q < n; q++) {
     REAL x = c[q] + bias[q * step] + more[q * further];
     if (bounded && x < e->low) x = e->low;
     c[q] = bounded && x > e->high ? e->high : x;
@@ -154,11 +154,11 @@ void NAME(transpose)(REAL *to, int to_row, const REAL *from, int column, int row
       NAME(turn)(v);
       UNROLL_FULLY for (int q = 0; q < WIDTH; q++) STOREV(to + (i + q) * to_row + j, v[q]);
     }
-    for (; j < columns; j++)
-      for (int q = 0; q < WIDTH; q++) to[(i + q) * to_row + j] = from[i + q + j * column];
+    SHORT for (; j < columns; j++)
+      SHORT for (int q = 0; q < WIDTH; q++) to[(i + q) * to_row + j] = from[i + q + j * column];
   }
-  for (; i < rows; i++)
-    for (int j = 0; j < columns; j++) to[i * to_row + j] = from[i + j * column];
+  SHORT for (; i < rows; i++)
+    SHORT for (int j = 0; j < columns; j++) to[i * to_row + j] = from[i + j * column];
 }
 
 void NAME(pack_panel)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth) {
@@ -184,7 +184,7 @@ void NAME(pack_panel)(const NAME(Gemm) *g, REAL *panel, int j, int k, int depth)
 static void NAME(rows_of_a)(const NAME(Gemm) *g, NAME(Tile) *t, int i, int rows, int k) {
   const REAL *a = g->a + i * g->a_row + k * g->a_step;
   REAL *copy = (REAL *)room_a;
-  for (int r = 0; r < rows; r++) t->a[r] = g->a_step == 1 ? a + r * g->a_row : copy + r * t->depth;
+  SHORT for (int r = 0; r < rows; r++) t->a[r] = g->a_step == 1 ? a + r * g->a_row : copy + r * t->depth;
   if (g->a_step == 1) return;
   if (g->a_row == 1) NAME(transpose)(copy, t->depth, a, g->a_step, rows, t->depth);
   else

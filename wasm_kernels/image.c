@@ -10,23 +10,23 @@ static int NAME(divisor)(int a, int b) { return b ? NAME(divisor)(b, a % b) : a;
 // Lines and columns that no tap meets are left out.
 static void NAME(thin_out)(NAME(Field) *f) {
   f->top = f->down[0], f->left = f->right[0];
-  for (int t = 1; t < f->taps; t++) {
+  SHORT for (int t = 1; t < f->taps; t++) {
     f->top = NAME(least)(f->top, f->down[t]);
     f->left = NAME(least)(f->left, f->right[t]);
   }
   f->below = f->sh, f->across = f->sw;
-  for (int t = 0; t < f->taps; t++) {
+  SHORT for (int t = 0; t < f->taps; t++) {
     f->below = NAME(divisor)(f->below, f->down[t] -= f->top);
     f->across = NAME(divisor)(f->across, f->right[t] -= f->left);
   }
   f->sh /= f->below, f->sw /= f->across;
-  for (int t = 0; t < f->taps; t++) f->down[t] /= f->below, f->right[t] /= f->across;
+  SHORT for (int t = 0; t < f->taps; t++) f->down[t] /= f->below, f->right[t] /= f->across;
 }
 
 int NAME(plan)(NAME(Field) *f, int most_columns, int most_outputs) {
   int room = ROOM / sizeof(REAL), tall = 1, right = 0;
   NAME(thin_out)(f);
-  for (int t = 0; t < f->taps; t++) {
+  SHORT for (int t = 0; t < f->taps; t++) {
     tall = NAME(most)(tall, f->down[t] + 1);
     right = NAME(most)(right, f->right[t]);
   }

@@ -79,9 +79,14 @@ INLINED void dots(const Lines *l, int kind, int apart, int rows, int count) {
         total[r][c] = kind < BYTE ? s[r][c] : MADD(s[r][c], by, total[r][c]);
     }
   }
+  float lanes[ROWS][2][4];
   UNROLL_FULLY for (int r = 0; r < rows; r++)
-    UNROLL_FULLY for (int c = 0; c < 2; c++)
-      if (r < count && (!c || apart)) l->out[r * l->n + c * apart] = NAME(across)(total[r][c]);
+    UNROLL_FULLY for (int c = 0; c < 2; c++) STOREV(lanes[r][c], total[r][c]);
+  SHORT for (int r = 0; r < count; r++)
+    SHORT for (int c = 0; c < (apart ? 2 : 1); c++) {
+      const float *v = lanes[r][c];
+      l->out[r * l->n + c * apart] = (v[0] + v[1]) + (v[2] + v[3]);
+    }
 }
 
 #define KIND(kind)                                  \

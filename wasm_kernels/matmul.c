@@ -10,7 +10,6 @@
 #include "gemm.h"
 
 #define FEW_DOTS 8  // rows, or columns, up to which dot products are as fast as tiles
-#define SHORT _Pragma("clang loop vectorize(disable) unroll(disable)")
 #define FEW_SUMS 3  // rows up to which sums of rows are
 
 // c += a(.., k) b(k, ..) for `rows` rows of a and for `depth` rows k of b, each `apart` from the last.

@@ -15,7 +15,6 @@
 #define SIDE 16
 #define ACROSS 64  // strips
 #define MOST_DIMS 32
-#define SHORT _Pragma("clang loop vectorize(disable) unroll(disable)")  // gather and scatter
 
 typedef struct {
   int dims, from, to, step[2 * MOST_DIMS], at[MOST_DIMS], size[MOST_DIMS];

@@ -14,6 +14,9 @@ typedef union { double d; int64_t l; } Cell;  // a number of the plan's scalar t
 #define KERNEL(name) EXPORT(name) void name(ARGUMENTS)
 #define WHOLE_ONLY if (part) return  // not divided: all of it is the first share's
 
+// A loop that is not worth more code than it takes.
+#define SHORT _Pragma("clang loop vectorize(disable) unroll(disable)")
+
 // a * b + c: one instruction in the relaxed build, rounded twice otherwise.
 #ifdef __wasm_relaxed_simd__
 #define MADD_F(a, b, c) wasm_f32x4_relaxed_madd(a, b, c)

@@ -45,7 +45,7 @@ static int spread(int elements) { return (elements + 15) / 16 * 16 | 16; }
 // v: 36 × channels × width
 static void transform_windows(const Field_f *f, const Piece *p, int channels, int width, float *v) {
   int at[36], plane = spread(channels * width);
-  for (int k = 0; k < 36; k++) at[k] = distance_f(f, 0, k);
+  SHORT for (int k = 0; k < 36; k++) at[k] = distance_f(f, 0, k);
   for (int c = 0; c < channels; c++) {
     fill_f(f, p, c, 1, (float *)room_a, c > 0);
     float *to = v + c * width;
