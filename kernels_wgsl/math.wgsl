@@ -16,13 +16,13 @@ fn nan_f() -> f32 { return of_bits(0x7fc00000u); }
 fn magnitude(a: f32) -> u32 { return bitcast<u32>(a) & 0x7fffffffu; }
 fn isnan_f(a: f32) -> bool { return magnitude(a) > 0x7f800000u; }
 fn isinf_f(a: f32) -> bool { return magnitude(a) == 0x7f800000u; }
-fn negative(a: f32) -> bool { return (bitcast<u32>(a) >> 31u) == 1u; }
+fn negative(a: f32) -> bool { return bitcast<i32>(a) < 0; }
 fn ordered(a: f32, b: f32) -> bool { return max(magnitude(a), magnitude(b)) <= 0x7f800000u; }
 fn copysign_f(a: f32, b: f32) -> f32 {
   return bitcast<f32>(magnitude(a) | (bitcast<u32>(b) & 0x80000000u));
 }
 // 2ⁿ of a whole number, -126 ≤ n ≤ 127: n + 127 comes to stand in the last bits of a large number.
-fn pow2(n: f32) -> f32 { return bitcast<f32>(bitcast<u32>(n + 12583039.0) << 23u); }
+fn pow2(n: f32) -> f32 { return bitcast<f32>(bitcast<u32>(n + 12583039.0) * 0x800000u); } // a shift: README
 fn scale(a: f32, n: f32) -> f32 { // a · 2ⁿ; in two steps, for results near the ends of the range
   let half = floor(n * 0.5);
   return a * pow2(half) * pow2(n - half);
@@ -197,7 +197,7 @@ fn f_to_half(a: f32) -> u32 { // to nearest, ties to even
   }
   return h | ((bitcast<u32>(a) >> 16u) & 0x8000u);
 }
-fn bfloat_to_f(h: u32) -> f32 { return bitcast<f32>(h << 16u); }
+fn bfloat_to_f(h: u32) -> f32 { return bitcast<f32>(h * 65536u); }
 fn f_to_bfloat(a: f32) -> u32 { // to nearest, ties to even
   let bits = bitcast<u32>(a);
   return select((bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u, 0x7fc0u, isnan_f(a));
@@ -300,7 +300,7 @@ fn log_parts(a: f32) -> Parts {
     e = -276.0;
   }
   let carry = (bits + 0x4afb0du) >> 23u; // 1 more where the significand is above √2
-  let m = bitcast<f32>(bits - (carry << 23u) + 0x3f800000u);
+  let m = bitcast<f32>(bits - carry * 0x800000u + 0x3f800000u);
   return Parts(m - 1.0, e + f32(carry));
 }
 fn log_tail(m: f32) -> f32 { // log(1 + m) - m + m²/2
