@@ -82,9 +82,7 @@ function against(R, where) {
 function costs(found) {
   if (!found) return [];
   const lines = Object.entries(found).map(([what, value]) => `| ${what} | ${value} |`);
-  const note =
-    "The kernels of a batch of 64 push Python out of the processor's caches: its steps cost more than those of batch 1.";
-  return ["## Python, memory, start", "", note, "", "| | measured |", "|---|--:|", ...lines, ""];
+  return ["## Python, memory, start", "", "| | measured |", "|---|--:|", ...lines, ""];
 }
 
 /**

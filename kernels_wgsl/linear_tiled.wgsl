@@ -8,8 +8,7 @@
 @group(0) @binding(1) var<storage, read> w: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 // [scale
-@group(0) @binding(3) var<storage, read> scale: array<f32>;
-fn scaled(v: f32, n: u32, k: u32) -> f32 { return v * scale[n * (K / GROUP) + k / GROUP]; }
+fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; } // linear.wgsl's section comes here
 // scale]
 
 const BATCH: u32 = 1u;
@@ -23,10 +22,7 @@ const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = true;
 
 // [decode
-fn decode(v: u32, next: u32, high: u32) -> vec4<f32> {
-  let up = v * vec4<u32>(0x1000000u, 0x10000u, 0x100u, 1u);
-  return vec4<f32>(vec4<i32>(up & vec4<u32>(0xff000000u))) * 5.9604644775390625e-8;
-}
+fn decode(v: u32, next: u32, high: u32) -> vec4<f32> { return vec4<f32>(); } // so does its decode
 // decode]
 
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(); }

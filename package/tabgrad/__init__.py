@@ -56,7 +56,6 @@ from .runtime import (
     set_num_threads,
 )
 from .tensor import Size, Tensor
-from .tuner import tune
 
 __version__ = "0.1.0"
 
@@ -71,11 +70,15 @@ _LAZY = ("nn", "optim", "utils", "data", "io", "profiler", "testing", "linalg", 
 
 
 def __getattr__(name: str) -> Any:
-    """Submodules are imported when they are first named."""
+    """Submodules, and what is seldom used, are imported when they are first named."""
     if name in _LAZY:
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
+    if name == "tune":
+        from .tuner import tune
+
+        return tune
     if name == "_dynamo":  # for its reset
         from . import compiler
 

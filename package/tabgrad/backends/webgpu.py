@@ -153,15 +153,16 @@ def _linear(step: Structured, limits: Limits) -> list[Launch]:
 
 
 def _decoding(name: str, step: Structured) -> str:
-    """A kernel for the weights of a step."""
-    text, bits = source(name), step.arg[3]
+    """A kernel for the weights of a step: linear.wgsl has the sections for int8."""
+    bits, own = step.arg[3], source("linear")
+    scale, decode = section(own, "scale"), section(own, "decode")
     if bits == 16:
-        plain = "fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; }\n"
-        text = replace_section(text, "scale", plain)
+        scale = "fn scaled(v: f32, n: u32, k: u32) -> f32 { return v; }\n"
     if bits != 8:
         head = "fn decode(v: u32, next: u32, high: u32) -> vec4<f32> {\n"
-        text = replace_section(text, "decode", f"{head}{_DECODE[step.dtypes[1].name]}}}\n")
-    return text
+        decode = f"{head}{_DECODE[step.dtypes[1].name]}}}\n"
+    text = replace_section(source(name), "scale", scale)
+    return replace_section(text, "decode", decode)
 
 
 _DECODE = {
@@ -427,7 +428,7 @@ def _sort(step: Structured, limits: Limits) -> list[Launch]:
 
 
 def _sort_first(step: Structured, rows: int, n: int, first: int, limits: Limits) -> list[Launch]:
-    most = 4 if limits.software else 256  # workgroups that are of use at once
+    most = 4 if limits.software else 2 * variants.ENOUGH  # workgroups that are of use at once
     spans = max(1, min(most // rows, math.isqrt(n // (4 * first)), n // _BLOCK))
     values = {"ROWS": rows, "N": n, "K": first, "SPAN": _tiles(n, spans), "ROOM": max(first, 256),
               "SIZE": 32 if limits.software else 256}  # fmt: skip

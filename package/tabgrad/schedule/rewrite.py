@@ -218,8 +218,9 @@ class Rewriter:
             return node
         chunk = inner // parts
         shape = (parts, rows, chunk)
-        window = Node("view", node.srcs, shape, node.dtype, ((chunk, inner, 1), 0))
-        seen = self._view(node.srcs[0], window, False)
+        src = node.srcs[0]
+        window = Node("view", (src,), shape, src.dtype, ((chunk, inner, 1), 0))
+        seen = self._view(src, window, False)
         first = Node("reduce", (seen,), (parts, rows), node.dtype, (node.arg[0], 1))
         turned = Node("view", (first,), (rows, parts), node.dtype, ((1, rows), 0))
         self.keep += [seen, first, turned]
