@@ -19,6 +19,7 @@ class capture:
 
     recorder: Any = None  # while a call is recorded: nothing is flushed then
     changes = 0  # counts changes to modules, optimizers and tensors that a recording relies on
+    writes = 0  # counts storages that were given another value, tensors given another history
 
 
 trash: list[Any] = []  # what is to be dropped; nobody else may hold it
@@ -149,6 +150,7 @@ class Storage:
         """Replaces the content: an in-place write."""
         if self.node.op == "buffer":
             self.device.replaced.append(self.node)
+        capture.writes += 1
         self.node = node
         self.version += 1
         if node.op != "buffer":

@@ -389,6 +389,7 @@ class Tensor(_Base):
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not "
                 "allowed."
             )
+        capture.writes += 1
         self._requires_grad = bool(requires_grad)
         return self
 
@@ -432,6 +433,7 @@ class Tensor(_Base):
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
                 "function in torch/optim/optimizer.py as the solution."
             )
+        capture.writes += 1
         self._grad_fn, self._requires_grad, self._output_nr = None, False, 0
         return self
 

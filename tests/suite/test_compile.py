@@ -700,6 +700,98 @@ def test_arguments_that_share_memory():
         check(make)
 
 
+def _frozen(w):
+    w.requires_grad_(False)
+
+
+def _other_storage(w):
+    w.data = torch.arange(4.0) + 7
+
+
+def _written(w):
+    with torch.no_grad():
+        w.mul_(3)
+
+
+def _part_written(w):
+    w.detach()[1:3] = 9
+
+
+def _turned(w):
+    with torch.no_grad():
+        w.t_()
+
+
+def _replaced_by_a_replay(w):
+    @torch.compile
+    def step():  # what it returns shows the old value: the new one is another buffer
+        with torch.no_grad():
+            old = w.clone()
+            w.sub_(1)
+            return old
+
+    for _ in range(3):
+        step()
+    yield
+    step()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_frozen, _other_storage, _written, _part_written, _turned, _replaced_by_a_replay],
+)
+@pytest.mark.parametrize("argument", [False, True])
+def test_what_is_written_between_calls_is_seen(change, argument):
+    """A replay that only computes looks at nothing anew while nothing is written anywhere."""
+    w = torch.ones(2, 2) if change is _turned else torch.ones(4)
+    w.requires_grad_()
+
+    def plain(x):
+        return w * x + w
+
+    f = torch.compile(plain)
+    other = torch.randn(w.shape)
+    for _ in range(5):
+        replays(f, other)
+    for _ in change(w) or [None]:
+        for x in (other, w if argument else other, other + 1, other):
+            got, want = f(x), plain(x)
+            assert got.tolist() == want.tolist()
+            assert got.requires_grad == want.requires_grad
+    for x in (w if argument else other, other):
+        assert f(x).tolist() == plain(x).tolist()
+
+
+def test_history_given_between_calls_is_seen():
+    w, v = torch.ones(3), torch.ones(3, requires_grad=True)
+    f = torch.compile(lambda x: x + w)
+    replays(f, torch.ones(3))
+    w.mul_(v)
+    got = f(torch.ones(3))
+    assert got.requires_grad
+    got.sum().backward()
+    assert v.grad.tolist() == [1, 1, 1]
+
+
+def test_history_given_to_the_base_of_a_view_is_seen():
+    base, v = torch.ones(3), torch.ones(3, requires_grad=True)
+    w = base[:2]
+    f = torch.compile(lambda x: x + w)
+    replays(f, torch.ones(2))
+    base.mul_(v)
+    assert f(torch.ones(2)).requires_grad
+    assert w.requires_grad
+    assert f(torch.ones(2)).requires_grad
+
+
+def test_history_taken_between_calls_is_seen():
+    w = torch.ones(3, requires_grad=True) * 2
+    f = torch.compile(lambda x: x + w)
+    assert replays(f, torch.ones(3)).requires_grad
+    w.detach_()
+    assert not f(torch.ones(3)).requires_grad
+
+
 def test_a_copy_that_shares_its_buffers_at_first():
     import copy
 

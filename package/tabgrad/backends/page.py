@@ -6,6 +6,7 @@ import struct
 from array import array
 from asyncio import sleep
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from os import fspath
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..tensor import Tensor
 _GARBAGE = 512
 _CELL = {"wasm": {"f": "d", "d": "d"}, "webgpu": {"f": "f"}}  # format of a scalar by compute type
 _WHOLE = {"wasm": "q", "webgpu": "i"}
+_handle = attrgetter("handle")
 
 
 class _Plan:
@@ -281,7 +283,7 @@ class PageDevice(Device):
         self.last_id += compiled.outs
         outs = list(range(first, self.last_id + 1))
         gone, self.garbage = self.garbage, []
-        words = array("i", [b.handle for b in leaves] + outs + [len(gone)] + gone)
+        words = array("i", [*map(_handle, leaves), *outs, len(gone), *gone])
         if cells:
             words.frombytes(cells)
         counters["bridge_calls"] += 1

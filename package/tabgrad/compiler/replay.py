@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import repeat
-from operator import attrgetter, is_not
+from operator import attrgetter, call, is_not
 from typing import Any, NamedTuple
+from weakref import ref
 
-from ..graph import Storage, leaf
+from ..graph import Storage, capture, leaf
 from ..runtime import Buffer, Device
 from ..tensor import Counter, Tensor
 from .lent import cut
@@ -95,6 +96,7 @@ class Recording:
         self.n_args = len(recorder.tensors)
         self.same = [recorder.index[id(t)] for t in recorder.tensors]
         fixed = self.watch.fixed
+        self.views = [x for x in fixed if x._base is not None]
         self.tracked = [*map(_tracked, fixed)]
         self.attached = [*map(is_not, map(_history, fixed), repeat(None))]
         self.had_grads = [g is not None for g in recorder.grads] if recorder.grads_matter else None
@@ -109,6 +111,7 @@ class Recording:
         self.read = [self.owner[k] for _, k in self.sources] if plain else None
         self.all_fresh, self.all_news = range(len(self.fresh)), range(len(self.news))
         self.steady = steady(self, in_place, recorder.out_places)
+        self._find_pure(recorder.out_places)
 
     def __repr__(self) -> str:
         watch = self.watch
@@ -145,6 +148,23 @@ class Recording:
             found |= {self.leaves[~k] for k in self.plan.outs if k < 0}
         return {k for kind, k in map(self.sources.__getitem__, found) if kind == "storage"}
 
+    def _find_pure(self, out_places: set[int]) -> None:
+        """Whether it does nothing but compute results from tensors: then nothing has to be looked
+        at again as long as no storage and no history is replaced anywhere."""
+        n = self.n_args
+        self.pure = (
+            self.had_grads is None and not (self.used_slots or self.writes or self.events)
+            and max(out_places, default=0) < self.n_objects and self.read is not None
+        )  # fmt: skip
+        # each argument has a storage of its own
+        self.apart = self.aliases[:n] == self.same == [*range(n)]
+        self.apart &= min(self.aliases[n:], default=n) >= n
+        # sources that are arguments
+        self.given = [(k, i) for k, i in enumerate(self.read or ()) if i < n]
+        self.stamp = -1  # when everything was looked at
+        self.taken: set[int] = set()  # names of the storages of what is not an argument, then
+        self.held: list[Any] = []  # and the buffers of the sources
+
     def _find_replaced(self, recorder: Any, used: set[int]) -> None:
         """Gradients that others take the place of: which of them nobody needs while the call
         computes (``dropped``), and whether results show any of them (``shown``)."""
@@ -169,7 +189,27 @@ class Recording:
         if not self.watch.holds():
             self.why = self.watch.why
             return None
+        if self.plans is not self.device.plans:
+            self.why = "the device is another"
+            return None
         fixed = self.watch.fixed
+        if self.stamp == capture.changes + capture.writes and self._come_apart(tensors):
+            return [*tensors, *fixed]
+        found = self._look_at_all(tensors, fixed)
+        if found is not None and self.pure:
+            self.stamp = capture.changes + capture.writes
+            self.taken = {*self.storages[self.n_args :]}
+            self.held = []
+        return found
+
+    def _come_apart(self, tensors: list[Tensor]) -> bool:
+        """Whether arguments share memory with nothing else, as when they were recorded."""
+        names = {*map(id, map(_storage, tensors))}
+        return self.apart and len(names) == self.n_args and self.taken.isdisjoint(names)
+
+    def _look_at_all(self, tensors: list[Tensor], fixed: list[Tensor]) -> list[Any] | None:
+        for x in self.views:
+            x.grad_fn  # noqa: B018 (a view whose base was written looks its history up again)
         histories = map(_history, fixed)
         if [*map(_tracked, fixed)] != self.tracked or [
             *map(is_not, histories, repeat(None))
@@ -198,9 +238,6 @@ class Recording:
             if not book.evaluate(book.values):
                 self.why = "a number of an optimizer, by which it decides"
                 return None
-        if self.plans is not self.device.plans:
-            self.why = "the device is another"
-            return None
         return everything
 
     def _slots_fit(self, everything: list[Any]) -> bool:
@@ -216,7 +253,7 @@ class Recording:
     def replay(self, everything: list[Any]) -> Any:
         """What the call does, with one run."""
         again, n = self.steady, self.n_objects
-        drawn = self._host_effects()
+        drawn = self._host_effects() if self.events else []
         written = []
         for i in self.written:
             x = everything[i]
@@ -266,26 +303,35 @@ class Recording:
         return drawn
 
     def _buffers(self, everything: list[Any], drawn: list[Buffer]) -> list[Buffer]:
+        if self.held and self.stamp == capture.changes + capture.writes:
+            buffers = [*map(call, self.held)]
+            for k, i in self.given:
+                buffers[k] = self._value_of(everything[i])
+            return buffers
         if self.read is not None:
             nodes = [*map(_node, map(everything.__getitem__, self.read))]
             if {*map(_op, nodes)} == {"buffer"}:
-                return [*map(_buffer, nodes)]
+                buffers = [*map(_buffer, nodes)]
+                if self.pure:
+                    self.held = [*map(ref, buffers)]
+                return buffers
         out: list[Any] = []
         for kind, what in self.sources:
             if kind == "storage":
                 x = everything[self.owner[what]]
-                if what in self.windows:
-                    out.append(cut(x))
-                    continue
-                node = x.storage.node
-                if node.op != "buffer":
-                    self.device.flush()
-                    if node.op != "buffer":
-                        self.device.flush(node)
-                out.append(node.buffer)
+                out.append(cut(x) if what in self.windows else self._value_of(x))
             else:
                 out.append(drawn[what] if kind == "draw" else what)
         return out
+
+    def _value_of(self, x: Tensor) -> Buffer:
+        node = x.storage.node
+        if node.op != "buffer":
+            self.device.flush()
+            if node.op != "buffer":
+                self.device.flush(node)
+        found: Buffer = node.buffer
+        return found
 
     def _cells(self) -> Any:
         if self.cells is not None:
@@ -316,6 +362,7 @@ class Recording:
             s.version, s.generation = f.version, f.generation
         for w, s, i in zip(self.writes, written, self.written, strict=True):
             if again is None:
+                capture.writes += 1
                 s.node, x = node(w.value), everything[i]
                 x._node = x._seen = None
             s.version += w.version
