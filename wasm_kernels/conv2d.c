@@ -67,13 +67,23 @@ void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(
   }
 }
 
+// Smaller pieces, where the channels of fewer than there are shares do not divide evenly.
+static void NAME(divide)(NAME(Field) *f, int outs, int parts) {
+  int cuts = NAME(blocks)(parts, f->count), rows = NAME(blocks)(f->rows, cuts);
+  if (cuts < 2 || f->n > 1 || rows < 2 || NAME(blocks)(outs, MR) >= 4 * parts) return;
+  f->lines -= (f->rows - rows) * f->sh;
+  f->count = f->count / NAME(blocks)(f->oh, f->rows) * NAME(blocks)(f->oh, rows);
+  f->rows = rows;
+}
+
 // `whole` is the field before it was cut.
-static void NAME(convolve)(const NAME(Field) *f, const NAME(Field) *whole, const NAME(Taps) *w,
+static void NAME(convolve)(NAME(Field) *f, const NAME(Field) *whole, const NAME(Taps) *w,
                            const NAME(Target) *t, const NAME(Epilogue) *e, int part, int parts) {
 #ifndef DOUBLE
   if (winograd(whole, w, t, e, part, parts)) return;
 #endif
-  int slices = NAME(slices)(f->count, parts), units = f->count * slices, tiled = NAME(tiled)(e, 0);
+  NAME(divide)(f, w->rows, parts);
+  int slices = f->count < parts ? NAME(slices)(f->count, parts) : 1, units = f->count * slices, tiled = NAME(tiled)(e, 0);
   NAME(Epilogue) none = {0};
   int end = NAME(share)(units, 1, part + 1, parts);
   for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {

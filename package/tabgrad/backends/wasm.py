@@ -20,7 +20,7 @@ from .wasm_ops import FOLDS
 CAPS = Caps(
     split_over=1 << 17, chunk=1 << 14, columns=1 << 20, turned=True, epilogues=True, attention=1
 )
-SHARE = 1_000_000  # floating-point operations, some 20 microseconds: what is worth a thread
+SHARE = 500_000  # floating-point operations, some 10 microseconds: what is worth a thread
 QUERIES = 60  # of a head: a unit of work of attention, at least
 ELEMENT = 8  # operations in the time that an element of an operand costs
 _ROW = 8  # elements scattered in the time in which each share looks at an index

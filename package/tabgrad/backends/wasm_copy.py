@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..ir import Fused, Instr, Launch
 from ..shape import contiguous_strides
 
-_SHARE = 200_000  # bytes that are worth a thread of their own, some 20 µs
+_SHARE = 100_000  # bytes that are worth a thread of their own, some 10 µs
 _SQUARE = 16  # twin in permute.c
 
 

@@ -370,10 +370,10 @@ class _Kernel:
         return words
 
     def shares(self) -> int:
-        """How many threads are worth it, at some 20 µs each; a share is some blocks of rows."""
+        """How many threads are worth it, at some 10 µs each; a share is some blocks of rows."""
         nanoseconds = 0.1 * len(self.instrs) * self.rows * max(self.inner, 1)
         blocks = -(-self.rows // self.block)
-        return max(1, min(64, blocks, int(nanoseconds / 20_000)))
+        return max(1, min(64, blocks, int(nanoseconds / 10_000)))
 
     def kept_bytes(self) -> int:
         return len(self.kept) * self.block * self.row_bytes

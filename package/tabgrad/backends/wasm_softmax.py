@@ -11,7 +11,7 @@ from ..shape import collapse
 
 _OPS = ["load", "reduce", "sub", "exp", "reduce", "reciprocal", "mul", "store"]
 _SOURCES = [(), (0,), (0, 1), (2,), (3,), (4,), (3, 5), (6,)]
-_SHARE = 20_000  # elements that are worth a thread of their own, some 20 µs
+_SHARE = 10_000  # elements that are worth a thread of their own, some 10 µs
 
 
 def softmax(step: Fused, instrs: Sequence[Instr]) -> list[Launch] | None:

@@ -8,7 +8,7 @@ import { roundUp } from "../heap.js";
 import { layOut } from "./arena.js";
 
 const COMMAND = 5; // words of a Command in run.c
-const WORTH = 3; // shares of a plan, of some 20 µs each, from which on it is worth to wake threads
+const WORTH = 4; // shares of a plan, of some 10 µs each, from which on it is worth to wake threads
 const ALL = 1 << 20; // threads
 
 /**
