@@ -67,13 +67,19 @@ void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(
   }
 }
 
-// Smaller pieces, where the channels of fewer than there are shares do not divide evenly.
+// Other pieces for several shares: as many images in each, or, of few images, some of the rows where
+// channels do not divide as evenly.
 static void NAME(divide)(NAME(Field) *f, int outs, int parts) {
   int cuts = NAME(blocks)(parts, f->count), rows = NAME(blocks)(f->rows, cuts);
-  if (cuts < 2 || f->n > 1 || rows < 2 || NAME(blocks)(outs, MR) >= 4 * parts) return;
-  f->lines -= (f->rows - rows) * f->sh;
-  f->count = f->count / NAME(blocks)(f->oh, f->rows) * NAME(blocks)(f->oh, rows);
-  f->rows = rows;
+  if (parts < 2) return;
+  if (f->n > 1 && f->images >= parts) {
+    f->n = NAME(blocks)(f->images, NAME(blocks)(f->count, parts) * parts);
+    f->count = NAME(blocks)(f->images, f->n);
+  } else if (f->n == 1 && cuts > 1 && rows > 1 && NAME(blocks)(outs, MR) < 4 * parts) {
+    f->lines -= (f->rows - rows) * f->sh;
+    f->count = f->count / NAME(blocks)(f->oh, f->rows) * NAME(blocks)(f->oh, rows);
+    f->rows = rows;
+  }
 }
 
 // `whole` is the field before it was cut.
@@ -83,7 +89,7 @@ static void NAME(convolve)(NAME(Field) *f, const NAME(Field) *whole, const NAME(
   if (winograd(whole, w, t, e, part, parts)) return;
 #endif
   NAME(divide)(f, w->rows, parts);
-  int slices = f->count < parts ? NAME(slices)(f->count, parts) : 1, units = f->count * slices, tiled = NAME(tiled)(e, 0);
+  int slices = NAME(slices)(f->count, parts), units = f->count * slices, tiled = NAME(tiled)(e, 0);
   NAME(Epilogue) none = {0};
   int end = NAME(share)(units, 1, part + 1, parts);
   for (int unit = NAME(share)(units, 1, part, parts); unit < end; unit++) {

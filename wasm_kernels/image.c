@@ -5,8 +5,6 @@
 _Thread_local Strips strips;
 #endif
 
-static int NAME(divisor)(int a, int b) { return b ? NAME(divisor)(b, a % b) : a; }
-
 // Lines and columns that no tap meets are left out.
 static void NAME(thin_out)(NAME(Field) *f) {
   f->top = f->down[0], f->left = f->right[0];

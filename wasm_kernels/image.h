@@ -71,9 +71,17 @@ typedef struct {
 void NAME(convolve_piece)(const NAME(Field) *f, const NAME(Taps) *w, const NAME(Target) *to,
                           const NAME(Epilogue) *e, const Piece *p, int from, int end);
 
-// In how many slices of its rows each of `count` pieces is shared.
+static inline int NAME(divisor)(int a, int b) {
+  while (b) {
+    int rest = a % b;
+    a = b, b = rest;
+  }
+  return a;
+}
+// In how many slices of its rows each of `count` pieces is shared: as few as divide evenly, for each
+// needs the whole piece.
 static inline int NAME(slices)(int count, int parts) {
-  return count % parts == 0 || count >= 4 * parts ? 1 : parts;
+  return count >= 4 * parts ? 1 : parts / NAME(divisor)(count, parts);
 }
 
 #ifndef DOUBLE

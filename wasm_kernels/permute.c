@@ -54,7 +54,7 @@ static void turn4(float *to, int to_step, const float *from, int from_step) {  /
 }
 
 static void square(float *to, int to_step, const float *from, int from_step) {
-  _Alignas(16) float room[SIDE * SIDE];
+  static _Thread_local _Alignas(64) float room[SIDE * SIDE];
   for (int i = 0; i < SIDE; i += 4)
     for (int j = 0; j < SIDE; j += 4) turn4(room + SIDE * j + i, SIDE, from + i * from_step + j, from_step);
   for (int j = 0; j < SIDE; j++)

@@ -173,21 +173,24 @@ VIEWS = [
     ((2, 1050, 9), (1050 * 9, 1, 1050), None),
     ((64, 17), (-17, -1), (1, 64)),
     ((4096,), (1,), None),
+    ((102_400,), (1,), None),  # one run, in pieces for several threads
+    ((16, 6400), (1, 16), None),  # one strip
+    ((16, 6400), (1, 17), (6600, 1)),
 ]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "i8"])
 @pytest.mark.parametrize("shape, strides, to", VIEWS)
 def test_copies_between_views(machine, rng, dtype, shape, strides, to):
-    x = rng.integers(0, 250, 20_000).astype(dtype)
-    out = np.zeros(20_000, dtype)
+    x = rng.integers(0, 250, 120_000).astype(dtype)
+    out = np.zeros(120_000, dtype)
     start = sum(-s * (n - 1) for s, n in zip(strides, shape, strict=True) if s < 0)
     b = Builder(shape)
     b.store(b.load(x, strides, start), out, to, 3 if to else 0)
     b.run(machine)
     view, size = np.lib.stride_tricks.as_strided, out.itemsize
     seen = view(x[start:], shape, [s * size for s in strides])
-    expect = np.zeros(20_000, dtype)
+    expect = np.zeros(120_000, dtype)
     steps = to or [math.prod(shape[d + 1 :]) for d in range(len(shape))]
     view(expect[3 if to else 0 :], shape, [s * size for s in steps])[...] = seen
     np.testing.assert_array_equal(out, expect)
@@ -1000,6 +1003,10 @@ def test_convolution_and_its_gradients(machine, rng, type_, case):
         if case in WINOGRAD and op != "conv2d_weight" and type_ == "f4":
             atol = 1e-5 * largest
         np.testing.assert_allclose(out, expect, atol=atol, err_msg=op)
+        for parts in (2, 5, 8):  # pieces are cut otherwise, results are the same
+            other = np.full(expect.shape, 9, type_)
+            structured(Shares(machine, parts), op, arg, a, b, other)
+            np.testing.assert_array_equal(other, out, err_msg=f"{op} in {parts} shares")
         bits = out.copy()
         structured(Shares(machine, 5), op, arg, a, b, out)
         np.testing.assert_array_equal(out, bits)

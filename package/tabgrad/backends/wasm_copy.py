@@ -10,6 +10,9 @@ from ..shape import contiguous_strides
 
 _SHARE = 100_000  # bytes that are worth a thread of their own, some 10 µs
 _SQUARE = 16  # twin in permute.c
+_PIECES = 8  # of the innermost dimension, where the others are too few to be shared
+
+_Dim = tuple[int, int, int]  # size, stride in the source, in the target
 
 
 def copied(step: Fused, instrs: Sequence[Instr]) -> list[Launch] | None:
@@ -31,14 +34,20 @@ def _permute(step: Fused, load: Instr, store: Instr) -> list[Launch] | None:
     dims = [d for d in zip(step.rows, steps, to_steps, strict=True) if d[0] != 1] or [(1, 1, 1)]
     blocked, dims = _ordered(dims)
     size = step.dtypes[source].itemsize
-    units = math.prod(d[0] for d in dims[1:]) // (_SQUARE if blocked else 1)
-    shares = max(1, min(64, units, math.prod(step.rows) * size // _SHARE))
+    shares = min(64, math.prod(step.rows) * size // _SHARE)
+    n, step_in, step_out = dims[0]
+    if _units(blocked, dims) < shares and n % _PIECES == 0 and n >= _PIECES * _SQUARE:
+        n //= _PIECES  # few and long: pieces of them are shared
+        dims = [(n, step_in, step_out), *dims[1:], (_PIECES, n * step_in, n * step_out)]
+    shares = max(1, min(shares, _units(blocked, dims)))
     words = [size, start, to_start or 0, int(blocked), len(dims), *(w for d in dims for w in d)]
     slots = (step.operands[source], step.operands[target])
     return [Launch("permute", slots, tuple(words), (shares, 1, 1), 0)]
 
 
-_Dim = tuple[int, int, int]  # size, stride in the source, in the target
+def _units(blocked: bool, dims: list[_Dim]) -> int:
+    """Strips or runs, which threads share."""
+    return math.prod(d[0] for d in dims[1:]) // (_SQUARE if blocked else 1)
 
 
 def _ordered(dims: list[_Dim]) -> tuple[bool, list[_Dim]]:
