@@ -85,7 +85,7 @@ EXPORT(run) void run(Plan *p, int from, int to, int most) {
     const Command *c = p->list + p->at;
     int parts = threads > 1 ? threads * PER_THREAD : 1;
     if (parts > c->shares) parts = c->shares;
-    if (parts > threads) parts -= parts % threads;  // as much for each
+    if (threads > 1 && parts > threads) parts -= parts % threads;  // as much for each
     if (parts > 1) divided(c, parts);
     else call(c, 0, 1);
   }
