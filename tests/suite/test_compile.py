@@ -1157,6 +1157,21 @@ def test_methods_and_decorators():
         assert a.step(w).item() == 5 and a.free(w).item() == 5
 
 
+def test_defaults_of_a_decorated_function():
+    w = torch.ones(3)
+
+    @torch.no_grad()
+    def f(x, w=w, factor=2):
+        return x + w * factor
+
+    g = torch.compile(f)
+    assert replays(g, torch.ones(3)).tolist() == [3, 3, 3]
+    w.add_(1)
+    assert g(torch.ones(3)).tolist() == [5, 5, 5]
+    f.__wrapped__.__defaults__ = (w, 3)
+    assert g(torch.ones(3)).tolist() == [7, 7, 7]
+
+
 def test_arguments_of_compile():
     with pytest.raises(RuntimeError, match="Either mode or options"):
         torch.compile(lambda x: x, mode="default", options={})

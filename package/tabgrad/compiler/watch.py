@@ -240,6 +240,7 @@ class Watch:
 
     def _function(self, f: Any, what: str) -> None:
         self._functions.setdefault(id(f.__code__), []).append(f)
+        self._value(getattr(f, "__wrapped__", None), what)  # what a decorator was given
         if id(f.__code__) not in self._codes and not is_foreign(f.__module__):
             return  # it did not run
         form = _form(f)
