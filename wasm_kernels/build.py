@@ -22,7 +22,7 @@ DATA, PASSIVE = 11, 1  # a section, a kind of segment
 # disable-lsr: loads then keep their constant offsets in the instruction, which saves an add each.
 FLAGS = """
     -target wasm32-wasi -mexec-model=reactor -std=gnu17 -O3
-    -Wall -Wno-unused-parameter -Wno-pass-failed
+    -Wall -Werror -Wno-unused-parameter -Wno-pass-failed
     -msimd128 -matomics -mbulk-memory -mnontrapping-fptoint -msign-ext
     -mllvm -disable-lsr -fno-math-errno -fwrapv -ffp-contract=off -fno-strict-aliasing
     -Wl,--no-entry -Wl,--import-memory -Wl,--shared-memory -Wl,--max-memory=4294901760
