@@ -150,7 +150,7 @@ typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restr
       for (int i = 0; i < n; i++) { C x = ((const C *)s)[i]; ((S *)d)[i * stride] = OUT; }  \
     }                                                                                       \
   }                                                                                         \
-  __attribute__((unused)) static void pick_##name(void *restrict d, const void *restrict s,   \
+  __attribute__((unused)) static void pick_##name(void *restrict d, const void *restrict s, \
                           const int32_t *restrict at, int n) {                              \
     SCALAR_LOOP(n) { S x = ((const S *)s)[at[i]]; ((C *)d)[i] = IN; }                       \
   }

@@ -751,8 +751,7 @@ def test_what_is_written_between_calls_is_seen(change, argument):
 
     f = torch.compile(plain)
     other = torch.randn(w.shape)
-    for _ in range(5):
-        replays(f, other)
+    replays(f, other, calls=6)
     for _ in change(w) or [None]:
         for x in (other, w if argument else other, other + 1, other):
             got, want = f(x), plain(x)

@@ -1,6 +1,6 @@
 """The way back through a compiled forward: a second plan, between results and what they depend on.
 
-While the forward is recorded its tape is walked once with gradients that are mere placeholders.
+While the forward is recorded its tape is walked once with stand-ins for the gradients to come.
 Values of the forward that this needs become further results of the forward's plan.
 """
 
