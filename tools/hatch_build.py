@@ -59,12 +59,16 @@ def assets(root: Path) -> dict[str, bytes]:
 
 
 def archive(files: dict[str, bytes], cache: Path) -> Path:
-    """All files as one: their names and sizes in a line of JSON, then their contents."""
+    """All files as one: their names and sizes in a line of JSON, then their contents; texts and
+    modules as a stream each, for what is likely in one is not in the other."""
+    files = dict(sorted(files.items(), key=lambda item: item[0].endswith(".wasm")))
+    n_texts = sum(not name.endswith(".wasm") for name in files)
     head = json.dumps({name: len(data) for name, data in files.items()}).encode()
-    data = head + b"\n" + b"".join(files.values())
-    out = cache / f"{digest(data)}.xz"
+    data = [*files.values()]
+    streams = head + b"\n" + b"".join(data[:n_texts]), b"".join(data[n_texts:])
+    out = cache / f"{digest(b''.join(streams))}.xz"
     if not out.exists():
-        write(out, lzma_of(data))
+        write(out, b"".join(map(lzma_of, streams)))
     return out
 
 
@@ -80,7 +84,8 @@ def without_comments(path: Path) -> bytes:
 def lzma_of(data: bytes) -> bytes:
     import lzma
 
-    return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "pb": 0}]  # of bytes
+    return lzma.compress(data, filters=filters)
 
 
 def slim(path: Path, cache: Path) -> bytes:
