@@ -129,7 +129,8 @@ static Hot *const hots[] = {HOTS(HOT_NAME)};
   X(float64, double, double, x, x)
 
 typedef void Move(void *restrict d, const void *restrict s, int stride, int n);
-typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restrict at, int n);
+typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restrict at, int step,
+                  int n);
 // Lane by lane is quicker than vectors put together from single elements.
 #define SCALAR_LOOP(n) \
   _Pragma("clang loop vectorize(disable) unroll_count(4)") for (int i = 0; i < n; i++)
@@ -151,8 +152,8 @@ typedef void Pick(void *restrict d, const void *restrict s, const int32_t *restr
     }                                                                                       \
   }                                                                                         \
   __attribute__((unused)) static void pick_##name(void *restrict d, const void *restrict s, \
-                          const int32_t *restrict at, int n) {                              \
-    SCALAR_LOOP(n) { S x = ((const S *)s)[at[i]]; ((C *)d)[i] = IN; }                       \
+                          const int32_t *restrict at, int step, int n) {                    \
+    SCALAR_LOOP(n) { S x = ((const S *)s)[at[i] + i * step]; ((C *)d)[i] = IN; }            \
   }
 DTYPES(MOVES)
 #define LOAD(name, S, C, IN, OUT) load_##name,
@@ -163,16 +164,17 @@ DTYPES(MOVES)
 static Move *const loads[] = {DTYPES(LOAD)};
 static Move *const stores[] = {DTYPES(STORE)};
 // Of four bytes in memory and in lanes.
-static void pick_four(void *restrict d, const void *restrict s, const int32_t *restrict at, int n) {
+static void pick_four(void *restrict d, const void *restrict s, const int32_t *restrict at, int step,
+                      int n) {
   const int32_t *x = s;
   int32_t *y = d;
-  for (; n >= 4; n -= 4, at += 4, y += 4) {
+  for (; n >= 4; n -= 4, at += 4, y += 4, x += 4 * step) {
     v128_t v = wasm_v128_load32_zero(x + at[0]);
-    v = wasm_v128_load32_lane(x + at[1], v, 1);
-    v = wasm_v128_load32_lane(x + at[2], v, 2);
-    wasm_v128_store(y, wasm_v128_load32_lane(x + at[3], v, 3));
+    v = wasm_v128_load32_lane(x + step + at[1], v, 1);
+    v = wasm_v128_load32_lane(x + 2 * step + at[2], v, 2);
+    wasm_v128_store(y, wasm_v128_load32_lane(x + 3 * step + at[3], v, 3));
   }
-  for (int i = 0; i < n; i++) y[i] = x[at[i]];
+  for (int i = 0; i < n; i++) y[i] = x[at[i] + i * step];
 }
 #define pick_int32 pick_four
 #define pick_float32 pick_four
@@ -538,6 +540,20 @@ static void hot(const int32_t *w, int n) {
   hots[w[4]](d, p, q, r, n, w[5] & 1 ? 4 : 0, w[5] & 2 ? 4 : 0, w[5] & 4 ? 4 : 0);
 }
 
+// take: register, register of int32, operand, dtype, offset, lanes view, outer view: what lies at the
+// place of the views, and so many elements on
+static void take(const int32_t *w, const Place *p) {
+  const int32_t *lanes = w + 5, *at = (const int32_t *)registers[w[1]];
+  unsigned first = (unsigned)(w[4] + address(after(lanes), p->outer)), bytes = dtype_bytes[w[3]];
+  uint8_t *d = target(w[0]);
+  Walk k = walk(lanes, p->start, p->n);
+  do {
+    picks[w[3]](d, p->buffers[w[2]] + (first + (unsigned)k.at) * bytes, at, k.stride, k.run);
+    at += k.run;
+    d += k.run * lane_bytes[w[3]];
+  } while (next(&k));
+}
+
 static void special(const int32_t *w, int op, const Place *p, int along_inner) {
   uint8_t *d = home(w[0] & (KEEP - 1));
   switch (op) {
@@ -554,9 +570,7 @@ static void special(const int32_t *w, int op, const Place *p, int along_inner) {
       return;
     case KEPT_OP: kept(w, p); return;
     case HOT_OP: hot(w, p->n); return;
-    case TAKE_OP:  // register, register of int32, operand, dtype
-      picks[w[3]](target(w[0]), p->buffers[w[2]], (const int32_t *)registers[w[1]], p->n);
-      return;
+    case TAKE_OP: take(w, p); return;
     case INDEX_OP: check(w, p); return;
     case REDUCE_OP:  // number of the reduction, register, kind, register of the total
       if (along_inner) reductions[w[2]].fold(accumulators + w[0], registers[w[1]], p->n);

@@ -340,6 +340,30 @@ def test_take_checks_its_index(machine, rng):
     machine.status[0] = 0
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=repr)
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize(
+    "shape, strides",
+    [((3, 700, 5), (0, 900, 0)), ((3, 700, 5), (7, 0, 1)), ((4, 1, 7), (1, 3, 2)),
+     ((2, 3, 1100), (2000, 1, 0)), ((2, 3, 1100), (0, 0, 0)), ((4, 1, 7), ())],
+)  # fmt: skip
+def test_take_counts_from_a_place(machine, rng, dtype, inner, shape, strides):
+    index = rng.integers(0, 40, shape).astype("i4")
+    place = 9 + sum(n * step for n, step in zip(np.indices(shape), strides, strict=False))
+    table, out = samples(dtype, int(np.max(place)) + 40, rng), samples(dtype, shape, rng)
+    b = Builder(shape[:1], shape[1:]) if inner else Builder(shape)
+    level = int(inner and strides != ())
+    at = b.emit("addr", "i", (), (strides if level or not inner else (), 9), level)
+    at = b.op("add", "i", at, b.load(index, level=int(inner)))
+    b.store(
+        b.emit("take", dtype.compute, (at,), (b.operand(table, dtype), table.size)),
+        out,
+        dtype=dtype,
+    )
+    b.run(machine)
+    np.testing.assert_array_equal(out, table[place + index])
+
+
 # ---- fused: the ops ------------------------------------------------------------------------------
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, math.inf, -math.inf, math.nan, 1e-40, -1e-40, 3.4e38,

@@ -62,7 +62,8 @@ def _normalise(instrs: tuple[Instr, ...]) -> list[Instr]:
 
 
 def _paired(instrs: list[Instr]) -> list[Instr]:
-    """Two float32 ops become one where the first has no other use."""
+    """Two float32 ops become one where the first has no other use; what is added to an index that
+    values are taken by becomes the place from which it counts."""
     uses = [0] * len(instrs)
     for instr in instrs:
         for s in instr.srcs:
@@ -75,12 +76,24 @@ def _paired(instrs: list[Instr]) -> list[Instr]:
             first, name, rest = pair
             gone.add(first)
             instr = instr._replace(op=name, srcs=new[first].srcs + rest)
+        if instr.op == "take":
+            instr = _placed(new, uses, gone, instr)
         new.append(instr)
     keep = [k for k in range(len(new)) if k not in gone]
     place = [-1] * len(new)
     for at, k in enumerate(keep):
         place[k] = at
     return [new[k]._replace(srcs=tuple(place[s] for s in new[k].srcs)) for k in keep]
+
+
+def _placed(before: list[Instr], uses: list[int], gone: set[int], take: Instr) -> Instr:
+    """The arg becomes (operand, strides, offset), as that of a load: where index 0 is."""
+    (at,), place = take.srcs, ((), 0)
+    addr, *rest = before[at].srcs or (at,)
+    if before[at].op == "add" and uses[at] == 1 and before[addr].op == "addr":
+        place, take = before[addr].arg, take._replace(srcs=(*rest,))
+        gone |= {at, addr} if uses[addr] == 1 else {at}
+    return take._replace(arg=(take.arg[0], *place))
 
 
 def _pair(
@@ -110,12 +123,11 @@ def _uniform(instrs: list[Instr]) -> list[bool]:
     """Which values are the same everywhere: they are computed once, in all lanes."""
     known: list[bool] = []
     for instr in instrs:
-        if instr.op in ("load", "addr"):
-            known.append(not any(instr.arg[-2]))
-        elif instr.op in ("store", "reduce"):
+        if instr.op in ("store", "reduce"):
             known.append(False)
         else:
-            known.append(all(known[s] for s in instr.srcs))
+            moves = instr.op in ("load", "addr", "take") and any(instr.arg[-2])
+            known.append(not moves and all(known[s] for s in instr.srcs))
     return known
 
 
@@ -247,12 +259,13 @@ class _Kernel:
     # -- direction of the lanes
 
     def views(self, k: int) -> tuple[list[int], list[int]]:
-        """(along the lanes, across them) of a load, addr or store."""
+        """(along the lanes, across them) of a load, addr, take or store."""
         instr, rows = self.instrs[k], self.step.rows
         space = rows + (self.step.inner if instr.level else ())
         strides = instr.arg[-2]
         if strides is None:
             strides = contiguous_strides(space)
+        strides += (0,) * (len(space) - len(strides))  # of a place that is the same for all rows
         n = len(rows)
         over_rows, over_inner = _view(rows, strides[:n]), _view(space[n:], strides[n:])
         if instr.level and self.along_inner:
@@ -266,7 +279,7 @@ class _Kernel:
             _walk_cost(self.views(k)[0])
             for tile in tiles
             for k in tile
-            if self.instrs[k].op in ("load", "addr", "store")
+            if self.instrs[k].op in ("load", "addr", "take", "store")
         )
         dispatch = 10 * sum(map(len, tiles))
         across, along = (self.rows, self.inner) if along_inner else (self.inner, self.rows)
@@ -598,9 +611,12 @@ def _bits(value: Any, t: str) -> bytes:
 
 
 def _emit_take(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
-    code = kernel.step.dtypes[instr.arg[0]].code
+    operand, _, offset = instr.arg
+    lanes, outer = kernel.views(k)
+    code = kernel.step.dtypes[operand].code
     before, into = _destination(kernel, section, k)
-    return [*before, *_instruction(TAKE, into, kernel.source(section, k), instr.arg[0], code)]
+    fields = (into, kernel.source(section, k), operand, code, offset, *lanes, *outer)
+    return [*before, *_instruction(TAKE, *fields)]
 
 
 def _emit_index(kernel: _Kernel, section: _Section, k: int, instr: Instr) -> list[int]:
