@@ -288,10 +288,11 @@ class Device:
     def start(self, plan: Planned, leaves: Sequence[Buffer], cells: Any) -> list[Any]:
         """Runs a plan: handles of its results."""
         counters["flushes"] += 1
+        if debug.level < 2:
+            return self.run(plan.compiled, leaves, cells)
         start = time.perf_counter()
         handles = self.run(plan.compiled, leaves, cells)
-        if debug.level >= 2:
-            debug.ran(self, time.perf_counter() - start)
+        debug.ran(self, time.perf_counter() - start)
         return handles
 
     def _cut_windows(self, graph: plans.Pending, roots: list[Node]) -> plans.Pending:

@@ -81,10 +81,15 @@ class _Compiled:
         tensors: list[Tensor] = []
         spec: list[Any] = [*modes()]
         others: list[Any] = []
-        flatten(args, tensors, spec, others)
+        if args:
+            flatten(args, tensors, spec, others)
         if kwargs:
             flatten(kwargs, tensors, spec, others)
-        case = next((c for c in self.cases if c.fits(spec, tensors)), None)
+        case = None
+        for known in self.cases:
+            if known.fits(spec, tensors):
+                case = known
+                break
         if case is not None:
             for recording in case.recordings:
                 found = recording.fits(tensors)

@@ -156,6 +156,11 @@ class Recording:
             self.had_grads is None and not (self.used_slots or self.writes or self.events)
             and max(out_places, default=0) < self.n_objects and self.read is not None
         )  # fmt: skip
+        roots = {f.value[1] for f in self.fresh if f.value[0] == "root"}
+        self.plain = (  # each result is computed, and in a storage of its own
+            self.pure and self.cells is not None and len(roots) == len(self.fresh)
+            and not (self.backward or self.new_grads or self.new_states)
+        )  # fmt: skip
         # each argument has a storage of its own
         self.apart = self.aliases[:n] == self.same == [*range(n)]
         self.apart &= min(self.aliases[n:], default=n) >= n
@@ -204,6 +209,8 @@ class Recording:
 
     def _come_apart(self, tensors: list[Tensor]) -> bool:
         """Whether arguments share memory with nothing else, as when they were recorded."""
+        if not tensors:
+            return self.apart
         names = {*map(id, map(_storage, tensors))}
         return self.apart and len(names) == self.n_args and self.taken.isdisjoint(names)
 
@@ -252,6 +259,8 @@ class Recording:
 
     def replay(self, everything: list[Any]) -> Any:
         """What the call does, with one run."""
+        if self.plain:
+            return self._compute(everything)
         again, n = self.steady, self.n_objects
         drawn = self._host_effects() if self.events else []
         written = []
@@ -278,6 +287,18 @@ class Recording:
         if again is not None:
             again.remember(written, everything)
         return out
+
+    def _compute(self, everything: list[Any]) -> Any:
+        """As ``replay`` and ``_bind`` do where there is nothing but results to be made."""
+        buffers, device = self._buffers(everything, []), self.device
+        assert self.plan is not None
+        made = device.launch(self.plan, [buffers[k] for k in self.leaves], self.cells)
+        fresh = []
+        for (_, k, form), nelems, version, generation in self.fresh:
+            s = Storage(leaf(made[k], *form), nelems, device)
+            s.version, s.generation = version, generation
+            fresh.append(s)
+        return self.make(_Found(everything, [self._new(n, everything, fresh) for n in self.news]))
 
     def settle(self, tensors: list[Tensor]) -> None:
         """After the recorded call: the first replay may write over what that left behind."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..tensor import Tensor
 
-SIMPLE = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
+SIMPLE = frozenset(
+    [type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)]
+)
 
 
 def flatten(x: Any, tensors: list[Tensor], spec: list[Any], others: list[Any]) -> None:

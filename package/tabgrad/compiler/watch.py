@@ -124,9 +124,9 @@ class Watch:
         try:
             return (
                 all(map(is_, map(getitem, places, keys), values))
-                and all(map(is_, map(_contents, cells), contents))
+                and (not cells or all(map(is_, map(_contents, cells), contents)))
                 and [*map(len, tables)] == sizes
-                and all(map(is_, chain.from_iterable(map(dict.values, tables)), items))
+                and (not tables or all(map(is_, chain(*map(dict.values, tables)), items)))
             )
         except (KeyError, ValueError):  # a name, or a cell, without a value
             return False
