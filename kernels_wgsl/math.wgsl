@@ -149,8 +149,8 @@ fn remainder_l(a: i32, b: i32) -> i32 { return remainder_i(a, b); }
 
 // ---- conversions ----
 
-fn index_i(a: i32, size: i32, code: u32) -> i32 { // negative counts from the end
-  let at = select(a, a + size, a < 0);
+fn index_i(a: i32, size: i32, code: u32, back: i32) -> i32 { // back: added to a negative one
+  let at = select(a, a + back, a < 0);
   if (at < 0 || at >= size) {
     atomicMax(&status[0], code);
     return 0;

@@ -493,12 +493,12 @@ static void scalar(const int32_t *w, const Place *p) {
   else splat(d, (const uint8_t *)cell, 8, n);
 }
 
-// index: register, index register, 0 int32, 1 int64 to int32, 2 int64; size, code. Lanes behind n
-// are left alone.
+// index: register, index register, 0 int32, 1 int64 to int32, 2 int64; size, code, what is added to a
+// negative one. Lanes behind n are left alone.
 #define CHECK(T, R)                                                                             \
   for (; i < p->n; i++) {                                                              \
     T at = ((const T *)s)[i];                                                                   \
-    at += at < 0 ? size : 0;                                                                    \
+    at += at < 0 ? w[5] : 0;                                                                    \
     int out = at < 0 || at >= size;                                                             \
     bad |= out;                                                                                 \
     ((R *)d)[i] = out ? 0 : (R)at;                                                              \
@@ -509,13 +509,14 @@ static void check(const int32_t *w, const Place *p) {
   int32_t size = w[3], bad = 0;
   int i = 0;
   v128_t wrong = wasm_i32x4_splat(0), most = wasm_i32x4_splat(size);
+  v128_t back = wasm_i32x4_splat(w[5]);
   for (; w[2] < 2 && i + 4 <= p->n; i += 4) {
     v128_t low = wasm_v128_load(s + 4 * i), high = wasm_i32x4_shr(low, 31);
     if (w[2]) {
       v128_t a = wasm_v128_load(s + 8 * i), b = wasm_v128_load(s + 8 * i + 16);
       low = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), high = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
     }
-    v128_t sign = wasm_i32x4_shr(low, 31), at = wasm_i32x4_add(low, wasm_v128_and(sign, most));
+    v128_t sign = wasm_i32x4_shr(low, 31), at = wasm_i32x4_add(low, wasm_v128_and(sign, back));
     v128_t out = wasm_v128_or(wasm_i32x4_ne(high, sign), wasm_u32x4_ge(at, most));
     wasm_v128_store(d + 4 * i, wasm_v128_andnot(at, out));
     wrong = wasm_v128_or(wrong, out);

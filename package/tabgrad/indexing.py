@@ -222,7 +222,7 @@ def positions(a: Advanced) -> tuple[Tensor, Shape]:
         size = a.view._shape[d]
         if not size and numel(full + tail):
             raise IndexError(f"index is out of bounds for dimension {nr} with size 0")
-        k = ops.checked_index(t, size, nr).node()
+        k = ops.checked_index(t, size, nr, from_end=True).node()
         seen = k.shape
         k = view(k, (*seen, *(1,) * len(after)), (*contiguous_strides(seen), *(1,) * len(after)), 0)
         term = elementwise("mul", (k, const(basis[d], dt.int32)), dt.int32)

@@ -219,15 +219,19 @@ def test_whole_rows_of_a_table(machine, rng, rows, width):
     np.testing.assert_array_equal(out, table.reshape(-1)[at[:, None] + 2 + np.arange(width)])
 
 
-@pytest.mark.parametrize("index", [-11, 10, 5 + (1 << 32), -(1 << 40), (1 << 63) - 1])
+@pytest.mark.parametrize(
+    "index, back",
+    [(-11, 10), (10, 10), (5 + (1 << 32), 10), (-(1 << 40), 10), ((1 << 63) - 1, 10), (-1, 0),
+     (10, 0), (-(1 << 32), 0)],
+)  # fmt: skip
 @pytest.mark.parametrize("at", [0, 7, 12])
-def test_an_index_out_of_range_in_any_lane(machine, rng, index, at):
-    x, table = rng.integers(-10, 10, 13), samples(float32, 10, rng)
+def test_an_index_out_of_range_in_any_lane(machine, rng, index, back, at):
+    x, table = rng.integers(-back, 10, 13), samples(float32, 10, rng)
     out = np.zeros(13, "f4")
     for bad in (False, True):
         x[at] = index if bad else 3
         b = Builder((13,))
-        i = b.op("cast", "i", b.op("index", "l", b.load(x), arg=(10, 41)), arg=COMPUTE["i"])
+        i = b.op("cast", "i", b.op("index", "l", b.load(x), arg=(10, 41, back)), arg=COMPUTE["i"])
         b.store(b.emit("take", "f", (i,), (b.operand(table), 10)), out)
         machine.status[0] = 0
         b.run(machine)
@@ -323,7 +327,7 @@ def test_take_checks_its_index(machine, rng):
 
     def gather():
         b = Builder((4, 6))
-        i = b.op("index", "l", b.load(index, (1, 0)), arg=(10, 41))
+        i = b.op("index", "l", b.load(index, (1, 0)), arg=(10, 41, 10))
         six = b.emit("const", "l", (), 6)
         at = b.op("add", "l", b.op("mul", "l", i, six), b.emit("addr", "l", (), ((0, 1), 0)))
         k = b.operand(table)

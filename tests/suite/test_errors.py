@@ -35,6 +35,11 @@ CASES: list[tuple[Callable[[], Any], type, str | None]] = [
     (lambda: torch.tensor([1]).mean(), RuntimeError,
      r"mean\(\): could not infer output dtype. Input dtype must be either a floating "
      r"point or complex"),
+    (lambda: torch.ones(2).repeat_interleave(-1), RuntimeError, "Repeats must be non-negative"),
+    (lambda: torch.ones(2).repeat_interleave(torch.tensor([1, -1])), RuntimeError,
+     "repeats can not be negative"),
+    (lambda: torch.repeat_interleave(torch.tensor([1, -1])), RuntimeError,
+     "repeats can not be negative"),
     (lambda: torch.tensor([1]) // 0, RuntimeError, "ZeroDivisionError"),
     (lambda: torch.tensor([1]) % 0, RuntimeError, "ZeroDivisionError"),
     (lambda: torch.ones(2, requires_grad=True).numpy(), RuntimeError, r"Use "

@@ -163,7 +163,7 @@ WIDTHS = [0, 1, 3, 5, 64, 65]
 
 def repeated_rows(width: int, dtype: Any) -> tuple[Any, Any, Any, list[int]]:
     """A table, rows for it, and where they go; numbers that no sum rounds."""
-    places = [3, 0, -1, 3, 6, 0, 3]
+    places = [3, 0, 5, 3, 6, 0, 3]
     table = torch.arange(7 * width).reshape(7, width) % 5
     rows = torch.arange(len(places) * width).reshape(len(places), width) % 3
     return table.to(dtype), rows.to(dtype), torch.tensor(places), places
@@ -199,7 +199,7 @@ def test_the_last_of_equal_rows_is_kept(width: int, device: str) -> None:
     for j, k in enumerate(places):
         expect[k] = rows[j].tolist()
     assert table.index_copy(0, index, rows).tolist() == expect
-    table[index] = rows
+    table[index - 7] = rows
     assert table.tolist() == expect
 
 
@@ -240,15 +240,14 @@ def test_gradients_of_rows_twice(width: int) -> None:
     assert_values(h, (6 * sums * times)[index].tolist())
 
 
-def test_rows_out_of_range() -> None:
-    table = torch.zeros(4, 3)
-    for k in (4, -5):
-        index = torch.tensor([1, k])
-        for f in (table.index_select, lambda d, i: table.index_add(d, i, torch.ones(2, 3)),
-                  lambda d, i: table.index_fill(d, i, 1.0)):  # fmt: skip
-            with pytest.raises(IndexError, match=r"out of .*dimension 0 with size 4"):
-                f(0, index).tolist()
-    assert table.index_add(0, torch.tensor([-1]), torch.ones(1, 3)).tolist()[3] == [1.0] * 3
+@pytest.mark.parametrize("k", [4, -1, -5])
+def test_rows_out_of_range(k: int) -> None:
+    table, index = torch.zeros(4, 3), torch.tensor([1, k])
+    back = torch.tensor([1, k if k != -1 else -6])  # here -1 is the last row
+    for f in (lambda: table.index_select(0, index), lambda: table.index_fill(0, back, 1.0),
+              lambda: table.index_add(0, index, torch.ones(2, 3))):  # fmt: skip
+        with pytest.raises(IndexError, match=r"out of .*dimension 0 with size 4"):
+            f().tolist()
 
 
 def test_index_out_of_range_leaves_the_page_going() -> None:
@@ -292,3 +291,48 @@ def test_tensors_as_python_indices() -> None:
         TypeError, match="only integer tensors of a single element can be converted"
     ):
         rows[torch.tensor(1.0)]
+
+
+NO_NEGATIVE = {
+    "gather": lambda x, i: x.gather(0, i[None, :]),
+    "scatter": lambda x, i: x.scatter(0, i[None, :], 1.0),
+    "scatter_add": lambda x, i: x.scatter_add(0, i[None, :], torch.ones(1, 2)),
+    "scatter_reduce": lambda x, i: x.scatter_reduce(0, i[None, :], torch.ones(1, 2), "amax"),
+    "index_select": lambda x, i: x.index_select(0, i),
+    "index_add": lambda x, i: x.index_add(0, i, torch.ones(2, 4)),
+    "index_copy": lambda x, i: x.index_copy(0, i, torch.ones(2, 4)),
+    "embedding": lambda x, i: torch.nn.functional.embedding(i, x),
+    "one_hot": lambda x, i: torch.nn.functional.one_hot(i, 3),
+    "nll_loss": lambda x, i: torch.nn.functional.nll_loss(x[:2], i),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=repr)
+@pytest.mark.parametrize("name", NO_NEGATIVE)
+def test_where_no_index_counts_from_the_end(name, dtype):
+    x, f = torch.arange(12.0).reshape(3, 4), NO_NEGATIVE[name]
+    if name in ("one_hot", "nll_loss"):
+        dtype = torch.int64
+    f(x, torch.tensor([0, 2], dtype=dtype)).tolist()
+    with pytest.raises(IndexError, match=r"index out of range in dimension [01] with size [34]"):
+        f(x, torch.tensor([0, -1], dtype=dtype)).tolist()
+
+
+COUNTS_BACK = {
+    "x[i]": lambda x, i: x[i],
+    "take": lambda x, i: x.take(i),
+    "take_along_dim": lambda x, i: torch.take_along_dim(x, i[:, None], 0),
+    "put": lambda x, i: x.put(i, torch.ones(2)),
+    "index_put": lambda x, i: x.index_put((i,), torch.tensor(1.0)),
+    "index_fill": lambda x, i: x.index_fill(0, i, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS_BACK)
+def test_where_an_index_counts_from_the_end(name):
+    x, f = torch.arange(12.0).reshape(3, 4), COUNTS_BACK[name]
+    size = 12 if name in ("take", "put") else 3
+    got, want = f(x, torch.tensor([0, -2])), f(x, torch.tensor([0, size - 2]))
+    assert got.tolist() == want.tolist()
+    with pytest.raises(IndexError, match=f"index out of range in dimension 0 with size {size}"):
+        f(x, torch.tensor([0, -1 - size])).tolist()

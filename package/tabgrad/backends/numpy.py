@@ -172,8 +172,8 @@ def _memory(step: Fused, i: Instr, srcs: list[Any], space: Shape, arrays: list[A
     return None
 
 
-def _index(x: Any, size: int, code: int) -> Any:
-    bad = (x < -size) | (x >= size)
+def _index(x: Any, size: int, code: int, back: int) -> Any:
+    bad = (x < -back) | (x >= size)
     if bad.any():
         numpy_math.status = max(numpy_math.status, code)
     return np.where(bad, 0, np.where(x < 0, x + size, x))

@@ -262,7 +262,7 @@ class _Kernel:
         if op == "take":
             return self.element(arg[0], f"u32({srcs[0]})")
         if op == "index":
-            return f"index_i({srcs[0]}, {arg[0]}, {arg[1]}u)"
+            return f"index_i({srcs[0]}, {arg[0]}, {arg[1]}u, {arg[2]})"
         from_ = self.instrs[instr.srcs[-1]].type
         return cast(srcs[0], from_, arg) if op == "cast" else apply(op, from_, srcs)
 

@@ -18,7 +18,9 @@ def _check_index(name: str, index: Tensor) -> None:
         raise RuntimeError(f"{name}(): Expected dtype {both} for index")
 
 
-def _along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Shape]:
+def _along(
+    name: str, x: Tensor, dim: int, index: Tensor, from_end: bool = False
+) -> tuple[Tensor, Shape]:
     """Which rows of ``x`` an index along one dimension means, and their shape: that of the last
     dimensions where the index is one number, expanded."""
     _check_index(name, index)
@@ -42,25 +44,30 @@ def _along(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Tensor, Shape
         k -= 1
     head = index._shape[:k]
     index = index._window(head, index._strides[:k], index._offset)
-    return _flat(shape[:k], d, index.reshape(own[:k]), own[:k]).reshape(head), own[k:]
+    at = _flat(shape[:k], d, index.reshape(own[:k]), own[:k], from_end)
+    return at.reshape(head), own[k:]
 
 
-def _flat(shape: Shape, d: int, index: Tensor, own: Shape) -> Tensor:
+def _flat(shape: Shape, d: int, index: Tensor, own: Shape, from_end: bool) -> Tensor:
     """Positions in the linear numbering of ``shape``: those of ``own``, but along ``d`` what
     ``index`` says."""
     basis = contiguous_strides(shape)
     rest = iota(own, tuple(0 if k == d else s for k, s in enumerate(basis)), 0, dt.int32)
-    at = ops.checked_index(index, shape[d], d).node()
+    at = ops.checked_index(index, shape[d], d, from_end).node()
     step = elementwise("mul", (at, const(basis[d], dt.int32)), dt.int32)
     return Tensor._wrap(elementwise("add", (rest, step), dt.int32), index.storage.device)
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """``out[i][j] = input[index[i][j]][j]`` for ``dim`` 0, and so on."""
+    return _gathered(input, dim, index, False)
+
+
+def _gathered(input: Tensor, dim: int, index: Tensor, from_end: bool) -> Tensor:
     if not index.numel():
         wrap_dim(dim, input.ndim)
         return input.new_zeros(index._shape)
-    y = ops.take(input, *_along("gather", input, dim, index))
+    y = ops.take(input, *_along("gather", input, dim, index, from_end))
     return _labelled(y, "GatherBackward0")
 
 
@@ -71,16 +78,16 @@ def _labelled(y: Tensor, name: str) -> Tensor:
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """``gather`` with broadcasting; flat without ``dim``."""
+    """``gather`` with broadcasting, also of positions from the end; flat without ``dim``."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return _gathered(input.reshape(-1), 0, indices.reshape(-1), True)
     d = wrap_dim(dim, input.ndim)
     shape = list(input._shape)
     wide = list(indices._shape)
     for k in range(input.ndim):
         if k != d:
             shape[k] = wide[k] = max(shape[k], wide[k])
-    return gather(input.expand(shape), d, indices.expand(wide))
+    return _gathered(input.expand(shape), d, indices.expand(wide), True)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -97,12 +104,12 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return _labelled(y, "IndexSelectBackward0")
 
 
-def _rows(x: Tensor, d: int, index: Tensor) -> tuple[Tensor, Shape]:
+def _rows(x: Tensor, d: int, index: Tensor, from_end: bool = False) -> tuple[Tensor, Shape]:
     """Which rows of ``x`` whole slices along a dimension are, and their shape."""
     own, tail = (*x._shape[:d], index._shape[0]), x._shape[d + 1 :]
     if not numel(own + tail):
         return Tensor._wrap(const(0, dt.int32, own), x.storage.device), tail
-    return _flat(x._shape[: d + 1], d, index, own), tail
+    return _flat(x._shape[: d + 1], d, index, own, from_end), tail
 
 
 # --- scatter ------------------------------------------------------------------------------------
@@ -228,14 +235,14 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """Fills the given positions of a dimension, in a copy."""
+    """Fills the given positions of a dimension, in a copy; negative ones count from its end."""
     d = wrap_dim(dim, input.ndim)
-    return _put(input, *_rows(input, d, index.reshape(-1)), value, "set")
+    return _put(input, *_rows(input, d, index.reshape(-1), from_end=True), value, "set")
 
 
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """Puts (or adds) at flat positions, in a copy."""
-    at = ops.checked_index(index, input.numel(), 0)
+    at = ops.checked_index(index, input.numel(), 0, from_end=True)
     return _put(input, at, (), source.reshape(index._shape), "add" if accumulate else "set")
 
 

@@ -325,19 +325,26 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
+def _counts(repeats: Tensor) -> list[int]:
+    counts: list[int] = repeats.tolist()
+    if min(counts, default=0) < 0:
+        raise RuntimeError("repeats can not be negative")
+    return counts
+
+
 def repeat_interleave(
     input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
     """Each element repeated in place."""
     if repeats is None:
-        counts = input.tolist()
+        counts = _counts(input)
         index = [i for i, k in enumerate(counts) for _ in range(k)]
         return input.new_tensor(index, dtype=dt.int64)
     if dim is None:
         input, dim = reshape(input, -1), 0
     dim = wrap_dim(dim, input.ndim)
     if isinstance(repeats, Tensor) and repeats.numel() > 1:
-        counts = repeats.tolist()
+        counts = _counts(repeats)
         if len(counts) != input._shape[dim]:
             raise RuntimeError(
                 "repeats must have the same size as input along dim, but got "
@@ -346,6 +353,8 @@ def repeat_interleave(
         rows = [i for i, k in enumerate(counts) for _ in range(k)]
         return input.index_select(dim, input.new_tensor(rows, dtype=dt.int64))
     k = int(repeats)
+    if k < 0:
+        raise RuntimeError("Repeats must be non-negative")
     s = input._shape
     wide = expand(unsqueeze(input, dim + 1), (*s[: dim + 1], k, *s[dim + 1 :]))
     return reshape(contiguous(wide), (*s[:dim], s[dim] * k, *s[dim + 1 :]))
@@ -914,4 +923,4 @@ def take_flat(input: Tensor, index: Tensor) -> Tensor:
     from ..ops.functional import checked_index
 
     flat = reshape(input, -1)
-    return take(flat, checked_index(index, flat._shape[0], 0))
+    return take(flat, checked_index(index, flat._shape[0], 0, from_end=True))

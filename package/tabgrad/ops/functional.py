@@ -272,15 +272,16 @@ def scatter(base: Tensor, index: Tensor, value: Tensor, mode: str = "set") -> Te
     return apply(SCATTER, base, index, value, mode=mode)
 
 
-def checked_index(index: Tensor, size: int, dim: int) -> Tensor:
-    """An index tensor as int32 positions in ``[0, size)``; counts from the end, checked on the
-    device: an index outside raises IndexError at the next read."""
-    return Tensor._wrap(checked_node(index.node(), size, dim), index.storage.device)
+def checked_index(index: Tensor, size: int, dim: int, from_end: bool = False) -> Tensor:
+    """An index tensor as int32 positions in ``[0, size)``, checked on the device: an index outside
+    raises IndexError at the next read. A negative one is outside, or counts from the end."""
+    return Tensor._wrap(checked_node(index.node(), size, dim, from_end), index.storage.device)
 
 
-def checked_node(index: Node, size: int, dim: int) -> Node:
+def checked_node(index: Node, size: int, dim: int, from_end: bool = False) -> Node:
     """``checked_index`` of a value."""
-    return cast(elementwise("index", (index,), index.dtype, (size, index_code(dim, size))), int32)
+    arg = (size, index_code(dim, size), size * from_end)
+    return cast(elementwise("index", (index,), index.dtype, arg), int32)
 
 
 def index_code(dim: int, size: int) -> int:

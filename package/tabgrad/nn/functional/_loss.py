@@ -301,8 +301,6 @@ def _positions(target: Tensor, classes: int, dim: int, ignore_index: int) -> Ten
     """The targets as int32, −1 for what is ignored; others out of range raise at the next read."""
     at = cast(target.node(), int64)
     ignored = compare("eq", at, const(ignore_index, int64))
-    negative = compare("lt", at, const(0, int64))
-    at = elementwise("where", (negative, const(classes, int64), at), int64)  # out of range, too
     at = elementwise("where", (ignored, const(0, int64), at), int64)
     at = checked_node(at, classes, dim)
     at = elementwise("where", (ignored, const(-1, int32), at), int32)
