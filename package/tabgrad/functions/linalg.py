@@ -297,12 +297,6 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     gone = [k for k, c in enumerate(s) if c not in output]
     if gone:
         x, s = x.sum(gone), "".join(c for c in s if c in output)
-    missing = [c for c in output if c not in s]
-    if missing:
-        raise RuntimeError(
-            f"einsum(): output subscript {missing[0]} does not appear in the equation for any "
-            "input operand"
-        )
     return x.permute([s.index(c) for c in output]) if output != s else x
 
 
@@ -348,6 +342,12 @@ def _parse(equation: Any, xs: list[Tensor]) -> tuple[list[str], str, list[Tensor
             twice = next(c for c in output if output.count(c) > 1)
             raise RuntimeError(
                 f"einsum(): output subscript {twice} appears more than once in the output"
+            )
+        missing = [c for c in output if c not in "".join(inputs)]
+        if missing:
+            raise RuntimeError(
+                f"einsum(): output subscript {missing[0]} does not appear in the equation for any "
+                "input operand"
             )
     else:
         named = "".join(inputs)
