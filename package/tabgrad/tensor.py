@@ -182,6 +182,7 @@ class Tensor(_Base):
         if (
             0 in self._strides
             and not repeats
+            and 0 not in self._shape
             and any(s == 0 and n > 1 for s, n in zip(self._strides, self._shape, strict=True))
         ):
             raise RuntimeError(

@@ -131,6 +131,8 @@ def test_expanded_views_are_read_only(name: str) -> None:
                        "written-to tensor refers to a single memory location. Please "
                        "clone"):  # fmt: skip
         v.add_(1)
+    nothing = torch.ones(3, 1, 0).expand(3, 2, 0)
+    assert nothing.sin_() is nothing  # no element is written twice
 
 
 def test_sibling_views() -> None:
