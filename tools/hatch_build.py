@@ -61,11 +61,10 @@ def assets(root: Path) -> dict[str, bytes]:
 def archive(files: dict[str, bytes], cache: Path) -> Path:
     """All files as one: their names and sizes in a line of JSON, then their contents; texts and
     modules as a stream each, for what is likely in one is not in the other."""
-    files = dict(sorted(files.items(), key=lambda item: item[0].endswith(".wasm")))
-    n_texts = sum(not name.endswith(".wasm") for name in files)
-    head = json.dumps({name: len(data) for name, data in files.items()}).encode()
-    data = [*files.values()]
-    streams = head + b"\n" + b"".join(data[:n_texts]), b"".join(data[n_texts:])
+    modules = {name: data for name, data in files.items() if name.endswith(".wasm")}
+    texts = {name: data for name, data in files.items() if name not in modules}
+    head = json.dumps({name: len(data) for name, data in (texts | modules).items()}).encode()
+    streams = head + b"\n" + b"".join(texts.values()), b"".join(modules.values())
     out = cache / f"{digest(b''.join(streams))}.xz"
     if not out.exists():
         write(out, b"".join(map(lzma_of, streams)))
@@ -84,7 +83,8 @@ def without_comments(path: Path) -> bytes:
 def lzma_of(data: bytes) -> bytes:
     import lzma
 
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "pb": 0}]  # of bytes
+    # pb: nothing in texts or modules is aligned to more than a byte
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "pb": 0}]
     return lzma.compress(data, filters=filters)
 
 

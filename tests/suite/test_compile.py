@@ -1229,3 +1229,28 @@ def test_what_a_backward_keeps_is_not_written_over():
         y.backward()
         assert x.grad.tolist() == [k + 2] * 3
     assert recordings(f) == 1
+
+
+def test_results_that_share_a_value():
+    def f(x):
+        y = x + 1
+        z = y.clone()
+        return y.mul_(2), z, z.clone(), x.clone(), x
+
+    compiled, x = torch.compile(f), torch.arange(3.0)
+    for n in range(5):
+        got, want = compiled(x + n), f(x + n)
+        assert [t._version for t in got] == [t._version for t in want] == [1, 0, 0, 0, 0]
+        assert [t.tolist() for t in got] == [t.tolist() for t in want]
+        for k, t in enumerate(got[:4]):  # each has a storage of its own
+            t.fill_(float(k))
+        assert [t[0].item() for t in got] == [0, 1, 2, 3, n]
+
+
+def test_versions_of_what_only_computes():
+    f = torch.compile(lambda x: ((x + 1).mul_(2).neg_(), x * 3))
+    replays(f, torch.ones(2))
+    written, new = f(torch.ones(2))
+    assert inner(f).cases[0].recordings[0].plain
+    assert (written.tolist(), written._version) == ([-4, -4], 2)
+    assert (new.tolist(), new._version) == ([3, 3], 0)

@@ -309,7 +309,7 @@ NO_NEGATIVE = {
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=repr)
 @pytest.mark.parametrize("name", NO_NEGATIVE)
-def test_where_no_index_counts_from_the_end(name, dtype):
+def test_where_no_index_counts_from_the_end(name: str, dtype: Any) -> None:
     x, f = torch.arange(12.0).reshape(3, 4), NO_NEGATIVE[name]
     if name in ("one_hot", "nll_loss"):
         dtype = torch.int64
@@ -329,7 +329,7 @@ COUNTS_BACK = {
 
 
 @pytest.mark.parametrize("name", COUNTS_BACK)
-def test_where_an_index_counts_from_the_end(name):
+def test_where_an_index_counts_from_the_end(name: str) -> None:
     x, f = torch.arange(12.0).reshape(3, 4), COUNTS_BACK[name]
     size = 12 if name in ("take", "put") else 3
     got, want = f(x, torch.tensor([0, -2])), f(x, torch.tensor([0, size - 2]))
