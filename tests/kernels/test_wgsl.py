@@ -607,3 +607,17 @@ def test_long_sums_are_accurate(software: bool, tmp_path: Path) -> None:
     case = gpu.add(step, [x, np.zeros(1, np.float32)], software=software)
     gpu.run(tmp_path)
     assert abs(case.outs[1][0] / x.astype(np.float64).sum() - 1) < 3e-7
+
+
+def test_a_folded_grid_ends_where_its_elements_do(tmp_path: Path) -> None:
+    """Groups that a folded grid has too many of leave what is written in place alone."""
+    n = 256 * 65537  # whole groups, more than one dimension of a grid holds
+    instrs = (Instr("load", "f", (), (0, (1,), 0), 0, 0), Instr("add", "f", (0, 0), None, 0, 0),
+              Instr("store", "f", (1,), (0, None, 0), 0, 0))  # fmt: skip
+    step = Fused((n,), (), instrs, (0,), (dt.float32,), (n,), (0,), "")
+    gpu = Gpu()
+    case = gpu.add(step, [np.ones(n, np.float32)])
+    gpu.run(tmp_path)
+    x, y, _ = case.launches[0].grid
+    assert y > 1 and x * y > 65537
+    assert case.outs[0].min() == case.outs[0].max() == 2

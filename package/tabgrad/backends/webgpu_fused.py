@@ -348,7 +348,7 @@ class _Elementwise(_Kernel):
             )
         else:
             scope.put(f"let at = ({folded(self.groups)}) * {self.group}u + lid;")
-        if self.rows % (self.lanes * self.group):
+        if self.rows != math.prod(grid(self.groups)) * self.lanes * self.group:
             over = -(-self.rows // self.lanes)
             scope.put(f"if (at >= {over}u) {{ return; }}")
         scope.put("let i = at;" if self.lanes == 1 else f"let i = at * {self.lanes}u;")
