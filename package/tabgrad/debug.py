@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .ir import Fused
+from .ir import Fused, Joined, Structured
 
 
 class _Debug:
@@ -44,20 +44,24 @@ class _Debug:
         if self.level >= 3:
             for step in what.steps:
                 print("  " + describe(step))
-                if self.level >= 4 and isinstance(step, Fused):
+                if self.level >= 4 and not isinstance(step, Structured):
                     print("\n".join("    " + line for line in instructions(step)))
 
 
 def describe(step: Any) -> str:
     """One line on a step."""
+    if isinstance(step, Joined):
+        return "; ".join(map(describe, step.parts))
     if isinstance(step, Fused):
         space = f"{list(step.rows)}" + (f" × {list(step.inner)}" if step.inner else "")
         return f"fused {space}, {len(step.instrs)} instructions, cut by {step.why}"
     return f"{step.op} {step.arg}"
 
 
-def instructions(step: Fused) -> list[str]:
-    """The SSA list of a fused kernel."""
+def instructions(step: Fused | Joined) -> list[str]:
+    """The SSA list of a fused kernel, or of one after the other."""
+    if isinstance(step, Joined):
+        return [line for part in step.parts for line in instructions(part)]
     return [
         f"%{k}:{i.type} = {i.op} {' '.join(f'%{s}' for s in i.srcs)} "
         f"{'' if i.arg is None else i.arg} (level {i.level}, phase {i.phase})"

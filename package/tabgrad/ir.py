@@ -42,6 +42,18 @@ class Fused(NamedTuple):
     writes: tuple[int, ...]  # which operands are written
     why: str  # what cut it off from its neighbours, for DEBUG=3
 
+    @property
+    def looped(self) -> bool:
+        """Does it walk an inner space, row by row?"""
+        return bool(self.inner) or any(i.level or i.op == "reduce" for i in self.instrs)
+
+
+class Joined(NamedTuple):
+    """Elementwise kernels that need nothing of each other, to be launched as one."""
+
+    parts: tuple[Fused, ...]
+    operands: tuple[int, ...]  # slots, of one part after the other
+
 
 class Epilogue(NamedTuple):
     """What a matmul or a conv2d does to its results before it stores them:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,20 @@ import numpy as np
 from inpage_job import software_gpu
 from tabgrad.backends.webgpu import lower
 from tabgrad.backends.wgsl import Limits
-from tabgrad.ir import Launch
+from tabgrad.ir import Joined, Launch
 
 HERE = Path(__file__).parent
 SENTINEL = 64
+
+
+def _numbered(step: Any) -> Any:
+    """The step with a slot of its own for each operand."""
+    slots = tuple(range(len(step.operands)))
+    if not isinstance(step, Joined):
+        return step._replace(operands=slots)
+    left = iter(slots)
+    parts = [p._replace(operands=tuple(islice(left, len(p.operands)))) for p in step.parts]
+    return Joined(tuple(parts), slots)
 
 
 class Case:
@@ -41,8 +52,12 @@ class Gpu:
     def add(self, step: Any, arrays: list[Any], scalars: bytes = b"", software: bool = False,
             repeat: int = 0) -> Case:  # fmt: skip
         """A step with its operands in order, as numpy arrays of the stored words."""
-        step = step._replace(operands=tuple(range(len(step.operands))))
-        case = Case(lower(step, Limits(software=software, quads=software)), arrays, scalars, repeat)
+        case = Case(
+            lower(_numbered(step), Limits(software=software, quads=software)),
+            arrays,
+            scalars,
+            repeat,
+        )
         self.cases.append(case)
         return case
 

@@ -10,6 +10,7 @@ import math
 import struct
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import tabgrad as tg
 from gpu import Case, Gpu
 from tabgrad.backends import numpy as numpy_backend
 from tabgrad.backends import numpy_math, variants, webgpu, wgsl
-from tabgrad.ir import Fused, Instr, Structured
+from tabgrad.ir import Fused, Instr, Joined, Structured
 
 dt = sys.modules["tabgrad.dtypes"]
 F = tg.nn.functional
@@ -47,17 +48,23 @@ def values(array: Any, dtype: Any) -> Any:
     return array.view(np.float16).astype(np.float32) if dtype is dt.float16 else array
 
 
+def parts_of(step: Any) -> tuple[Any, ...]:
+    return step.parts if isinstance(step, Joined) else (step,)
+
+
 class Check:
     """A step, its GPU case, and what the numpy executor made of the same operands."""
 
     def __init__(self, gpu: Gpu, step: Any, before: list[Any], after: list[Any],
                  scalars: bytes, software: bool) -> None:  # fmt: skip
-        self.step, self.after = step, [words(a, d) for a, d in zip(after, step.dtypes, strict=True)]
-        self.before = [words(a, d) for a, d in zip(before, step.dtypes, strict=True)]
+        self.step = step
+        self.dtypes = [d for part in parts_of(step) for d in part.dtypes]
+        self.after = [words(a, d) for a, d in zip(after, self.dtypes, strict=True)]
+        self.before = [words(a, d) for a, d in zip(before, self.dtypes, strict=True)]
         self.case: Case = gpu.add(step, self.before, scalars, software)
 
     def verify(self) -> None:
-        for k, dtype in enumerate(self.step.dtypes):
+        for k, dtype in enumerate(self.dtypes):
             got, want = values(self.case.outs[k], dtype), values(self.after[k], dtype)
             if want.dtype.kind == "i":
                 np.testing.assert_array_equal(got, want, str(self.step))
@@ -86,10 +93,13 @@ class Recorder:
         for step in what.steps:
             operands = [slots[k] for k in step.operands]
             before = [a.copy() for a in operands]
-            if isinstance(step, Fused):
-                numpy_backend._fused(step, operands, [n for _, n in numbers])
-            else:
-                numpy_backend._structured(step, operands)
+            left = iter(operands)
+            for part in parts_of(step):
+                mine = [*islice(left, len(part.operands))]
+                if isinstance(part, Fused):
+                    numpy_backend._fused(part, mine, [n for _, n in numbers])
+                else:
+                    numpy_backend._structured(part, mine)
             self.checks.append(
                 Check(self.gpu, step, before, [a.copy() for a in operands], scalars, self.software)
             )
@@ -280,8 +290,28 @@ def attention() -> Any:
     ]  # fmt: skip
 
 
-PROGRAMS = [elementwise, halves, reductions, normalisation, indexing, products, packed_weights,
-            convolutions, endings, columns, attention]  # fmt: skip
+def updates() -> Any:
+    """Steps of optimizers: joined, in launches of as many as there are bindings for."""
+    out = []
+    for make in (
+        lambda ps: tg.optim.SGD(ps, lr=0.1, momentum=0.9),
+        lambda ps: tg.optim.AdamW(ps, lr=0.01),
+    ):
+        shapes = [(5,), (3, 7), (64, 32), (70_000,), (2, 2), (1,), (129,), ()]
+        params = [tg.randn(*shape) for shape in shapes]
+        params[1], params[4] = params[1].to(tg.float16), params[4].to(tg.bfloat16)
+        for p in params:
+            p.tolist()
+            p.requires_grad_().grad = tg.randn(*p.shape).to(p.dtype)
+        optimizer = make(params)
+        for _ in range(3):
+            optimizer.step()
+        out += params
+    return out
+
+
+PROGRAMS = [elementwise, updates, halves, reductions, normalisation, indexing, products,
+            packed_weights, convolutions, endings, columns, attention]  # fmt: skip
 
 
 @SOFTWARE
@@ -404,6 +434,10 @@ def run_program(
     for check in recorder.checks:
         check.verify()
     assert recorder.checks
+    joined = [c for c in recorder.checks if isinstance(c.step, Joined)]
+    assert program is not updates or any(
+        1 < len(c.case.launches) < len(c.step.parts) for c in joined
+    )
     products = [c.step for c in recorder.checks if isinstance(c.step, Structured)]
     assert program is not endings or all(s.epilogue for s in products if s.op != "copy")
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 import tabgrad as torch
+from tabgrad.ir import Fused, Instr, Structured
+from tabgrad.schedule import Schedule
+from tabgrad.schedule.join import join
 from test_plan import counted
 
 F = torch.nn.functional
@@ -278,3 +281,44 @@ def test_no_kernel_has_more_buffers_than_a_device_binds(monkeypatch: pytest.Monk
     rows[0].tolist()
     assert rows[3][0, 0].tolist() == [168.0, 172.0, 176.0]
     assert most and max(most) < 8
+
+
+def test_steps_that_follow_each_other_share_a_launch() -> None:
+    def step(reads: int, writes: int, rows: int = 4, op: str = "neg") -> Fused:
+        instrs = (Instr("load", "f", (), (0, (1,), 0), 0, 0), Instr(op, "f", (0,), None, 0, 0),
+                  Instr("store", "f", (1,), (1, None, 0), 0, 0))  # fmt: skip
+        return Fused(
+            (rows,), (), instrs, (reads, writes), (torch.float32,) * 2, (rows,) * 2, (1,), ""
+        )
+
+    def joined(*steps: object) -> list[int]:
+        what = join(Schedule(steps, (), 0, 0, ()), 4)
+        order = [p for s in what.steps for p in getattr(s, "parts", (s,))]
+        assert order == list(steps)
+        assert all(len(s.operands) == 2 * len(getattr(s, "parts", "1")) for s in what.steps)
+        return [len(getattr(s, "parts", "1")) for s in what.steps]
+
+    assert joined(step(0, 1), step(2, 3), step(2, 4), step(5, 5)) == [4]
+    assert joined(step(0, 1), step(2, 3), step(1, 4)) == [2, 1]  # read after written
+    assert joined(step(0, 1), step(2, 3), step(4, 0)) == [2, 1]  # written after read
+    assert joined(step(0, 1), step(2, 3), step(4, 1)) == [2, 1]  # written twice
+    assert joined(step(0, 1), step(2, 3, rows=5), step(4, 5)) == [1, 1, 1]  # large
+    assert joined(step(0, 1, op="reduce"), step(2, 3), step(4, 5)) == [1, 2]
+    other = Structured("sort", (1, 4, 4), (6, 7), (torch.int32,) * 2, (4, 4))
+    assert joined(step(0, 1), other, step(2, 3), step(4, 5)) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_the_updates_of_small_parameters_are_one_step_on_a_gpu(device: str, name: str) -> None:
+    params = [torch.arange(float(n)).requires_grad_() for n in (3, 4, 5, 6, 7)]
+    for p in params:
+        p.grad = torch.full_like(p, 0.5)
+        p.tolist(), p.grad.tolist()
+    optimizer = getattr(torch.optim, name)(params, lr=0.25)
+    optimizer.step()
+    moved = counted(lambda: (optimizer.step(), [p.tolist() for p in params]))
+    if device != "auto":
+        assert moved["dispatches"] == (1 if device == "webgpu" else 5)
+    far = 0.25 if name == "SGD" else 0.5  # Adam's first steps are as long as its rate
+    for n, p in zip((3, 4, 5, 6, 7), params, strict=True):
+        torch.testing.assert_close(p.detach(), torch.arange(float(n)) - far)

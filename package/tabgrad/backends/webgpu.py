@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..dtypes import DType, bfloat16, bool_, float16, float32, int64
-from ..ir import USES_STATUS, Epilogue, Fused, Launch, Structured
+from ..ir import USES_STATUS, Epilogue, Fused, Joined, Launch, Structured
 from ..schedule import Caps
 from . import variants
-from .webgpu_fused import address, combine, fused, number
+from .webgpu_fused import address, combine, fused, joined, number
 from .wgsl import (
     Limits,
     grid,
@@ -34,6 +34,7 @@ from .wgsl import (
 CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
     epilogues=True, factors=True,
+    joined=1 << 16,  # larger ones keep the GPU busy for longer than a launch takes
     attention=variants.FEW + 1,  # products of few rows have more workgroups
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
@@ -49,10 +50,12 @@ def caps(limits: Limits) -> Caps:
     return CAPS._replace(max_operands=limits.max_storage_buffers, attention=attention)
 
 
-def lower(step: Fused | Structured, limits: Limits = Limits()) -> list[Launch]:  # noqa: B008
+def lower(step: Fused | Joined | Structured, limits: Limits = Limits()) -> list[Launch]:  # noqa: B008
     """The kernels to launch for a step, in order."""
     if isinstance(step, Fused):
         return [fused(step, limits)]
+    if isinstance(step, Joined):
+        return joined(step, limits)
     return _STRUCTURED[step.op](step, limits)
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..dtypes import DType, bfloat16, bool_, float16, float32, int8, int16, uint8
-from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Launch
+from ..ir import USES_SCALARS, USES_STATUS, Fused, Instr, Joined, Launch
 from ..ops.elementwise import ELEMENTWISE
 from .wgsl import Limits, folded, grid, prelude
 
@@ -27,24 +28,58 @@ _BLOCK = 256  # a sum of more terms is made of partial sums, for accuracy
 
 def fused(step: Fused, limits: Limits) -> Launch:
     """The kernel of a fused step."""
-    looped = bool(step.inner) or any(i.level or i.op == "reduce" for i in step.instrs)
-    kernel = _Rows(step, limits) if looped else _Elementwise(step, limits)
-    body = kernel.body()
-    return _assemble(step, kernel, body, limits)
+    kernel = _Rows(step, limits) if step.looped else _Elementwise(step, limits)
+    return _assemble([kernel], kernel.body(), limits)
 
 
-def _assemble(step: Fused, kernel: _Kernel, body: str, limits: Limits) -> Launch:
+def joined(step: Joined, limits: Limits) -> list[Launch]:
+    """The parts of a joined step, as many in a launch as it binds buffers for."""
+    bunches: list[list[Fused]] = []
+    room = 0
+    for part in step.parts:
+        if len(part.operands) > room:
+            bunches.append([])
+            room = limits.max_storage_buffers - 1
+        bunches[-1].append(part)
+        room -= len(part.operands)
+    return [_together(bunch, limits) for bunch in bunches]
+
+
+def _together(parts: list[Fused], limits: Limits) -> Launch:
+    """Some workgroups for each part."""
+    if len(parts) == 1:
+        return fused(parts[0], limits)
+    kernels = [_Elementwise(part, limits, f"{n}_") for n, part in enumerate(parts)]
+    ends = [*accumulate(kernel.groups for kernel in kernels)]
+    text, main = "", f"  let group = {folded(ends[-1])};"
+    for n, (kernel, end) in enumerate(zip(kernels, ends, strict=True)):
+        text += f"fn part_{n}(group: u32, lid: u32) {{\n{kernel.lines('group')}\n}}\n"
+        call = f"part_{n}(group - {end - kernel.groups}u, lid); return;"
+        main += f"\n  if (group < {end}u) {{ {call} }}"
+    return _assemble(kernels, text + _main(kernels[0].group, main), limits)
+
+
+def _main(size: int, lines: str) -> str:
+    return (
+        f"@compute @workgroup_size({size})\n"
+        "fn main(@builtin(workgroup_id) wid: vec3<u32>,"
+        f" @builtin(local_invocation_index) lid: u32) {{\n{lines}\n}}\n"
+    )
+
+
+def _assemble(kernels: Sequence[_Kernel], body: str, limits: Limits) -> Launch:
     """Bindings, math functions and body; operands that nothing reads fall away."""
     words = set(re.findall(r"\w+", body))
-    used = [k for k in range(len(step.operands)) if f"b{k}" in words]
+    used = [(kernel, k) for kernel in kernels for k in range(len(kernel.step.operands))
+            if kernel.buffer(k) in words]  # fmt: skip
     functions = prelude(body)
     status = "&status" in body + functions
     if len(used) + status > limits.max_storage_buffers:
         raise NotImplementedError(
             f"a fused kernel of {len(used)} buffers; the adapter binds {limits.max_storage_buffers}"
         )
-    lines = [_binding(n, k, step, kernel) for n, k in enumerate(used)]
-    numbers = [i.arg for i in step.instrs if i.op == "scalar"]
+    lines = [_binding(n, k, kernel) for n, (kernel, k) in enumerate(used)]
+    numbers = [i.arg for kernel in kernels for i in kernel.instrs if i.op == "scalar"]
     at = len(used)
     if numbers:
         count = max(numbers) // 4 + 1
@@ -55,11 +90,13 @@ def _assemble(step: Fused, kernel: _Kernel, body: str, limits: Limits) -> Launch
             f"@group(0) @binding({at}) var<storage, read_write> status: array<atomic<u32>, 4>;"
         )
     flags = (USES_SCALARS if numbers else 0) | (USES_STATUS if status else 0)
-    text = "\n".join([*lines, functions + body])
-    return Launch(text, tuple(step.operands[k] for k in used), (), grid(kernel.groups), flags)
+    slots = tuple(kernel.step.operands[k] for kernel, k in used)
+    groups = sum(kernel.groups for kernel in kernels)
+    return Launch("\n".join([*lines, functions + body]), slots, (), grid(groups), flags)
 
 
-def _binding(n: int, k: int, step: Fused, kernel: _Kernel) -> str:
+def _binding(n: int, k: int, kernel: _Kernel) -> str:
+    step = kernel.step
     access = "read_write" if k in step.writes else "read"
     element, count = _storage(step.dtypes[k]), step.sizes[k]
     if step.dtypes[k] in _PACKED:
@@ -68,7 +105,7 @@ def _binding(n: int, k: int, step: Fused, kernel: _Kernel) -> str:
         element, count = f"vec4<{element}>", count // 4
     # its length makes bounds checks cheap where they are made in software
     array = f"array<{element}, {max(count, 1)}>"
-    return f"@group(0) @binding({n}) var<storage, {access}> b{k}: {array};"
+    return f"@group(0) @binding({n}) var<storage, {access}> {kernel.buffer(k)}: {array};"
 
 
 def _storage(dtype: DType) -> str:
@@ -227,8 +264,9 @@ class _Kernel:
     groups = 1
     lanes = 1
 
-    def __init__(self, step: Fused, limits: Limits) -> None:
+    def __init__(self, step: Fused, limits: Limits, part: str = "") -> None:
         self.step = step
+        self.part = part
         self.instrs = step.instrs
         self.limits = limits
         self.rows = math.prod(step.rows)
@@ -237,6 +275,9 @@ class _Kernel:
 
     def name(self, k: int, lane: int) -> str:
         return f"v{k}" if self.lanes == 1 or self.same[k] else f"v{k}_{lane}"
+
+    def buffer(self, operand: int) -> str:
+        return f"b{self.part}{operand}"
 
     def body(self) -> str:
         raise NotImplementedError
@@ -271,9 +312,9 @@ class _Kernel:
         dtype = self.step.dtypes[operand]
         half = _PACKED.get(dtype)
         if half:
-            word = f"b{operand}[({at}) >> 1u]"
+            word = f"{self.buffer(operand)}[({at}) >> 1u]"
             return f"{half}_to_f(({word} >> ((({at}) & 1u) << 4u)) & 0xffffu)"
-        return self.decoded(operand, f"b{operand}[{at}]")
+        return self.decoded(operand, f"{self.buffer(operand)}[{at}]")
 
     def decoded(self, operand: int, word: str) -> str:
         return f"{word} != 0" if self.step.dtypes[operand] is bool_ else word
@@ -289,8 +330,8 @@ class _Elementwise(_Kernel):
     """``lanes`` neighbouring elements per invocation; ``apart`` where they may lie in two rows of
     the space, so that each needs coordinates of its own."""
 
-    def __init__(self, step: Fused, limits: Limits) -> None:
-        super().__init__(step, limits)
+    def __init__(self, step: Fused, limits: Limits, part: str = "") -> None:
+        super().__init__(step, limits, part)
         last = step.rows[-1] if step.rows else 1
         packed = any(i.op == "store" and step.dtypes[i.arg[0]] in _PACKED for i in step.instrs)
         if last % 4 == 0 and (packed or self.rows >= 1024):
@@ -303,7 +344,7 @@ class _Elementwise(_Kernel):
         for instr in self.instrs:
             self.same.append(self._same(instr))
         self.tiled = self._tiled()
-        self.group = 256 if limits.software and not self.tiled else 64
+        self.group = 256 if limits.software and not self.tiled and not part else 64
         self.groups = -(-self.rows // (self.lanes * self.group))
 
     def _tiled(self) -> bool:
@@ -339,15 +380,19 @@ class _Elementwise(_Kernel):
         return fit
 
     def body(self) -> str:
+        return _main(self.group, self.lines(f"({folded(self.groups)})"))
+
+    def lines(self, place: str) -> str:
+        """What the workgroup at a place does."""
         scope = _Scope(1)
         if self.tiled:
-            tile, across = f"({folded(self.groups)})", self.step.rows[-1] // 16
+            tile, across = place, self.step.rows[-1] // 16
             scope.put(
                 f"let down = {tile} / {across}u * 16u + (lid >> 2u);",
                 f"let at = (down * {across}u + {tile} % {across}u) * 4u + (lid & 3u);",
             )
         else:
-            scope.put(f"let at = ({folded(self.groups)}) * {self.group}u + lid;")
+            scope.put(f"let at = {place} * {self.group}u + lid;")
         if self.rows != math.prod(grid(self.groups)) * self.lanes * self.group:
             over = -(-self.rows // self.lanes)
             scope.put(f"if (at >= {over}u) {{ return; }}")
@@ -363,13 +408,7 @@ class _Elementwise(_Kernel):
             else:
                 for lane in range(1 if self.same[k] else self.lanes):
                     scope.put(f"let {self.name(k, lane)} = {self.expression(scope, instr, lane)};")
-        lines = "\n".join(scope.lines)
-        return (
-            f"@compute @workgroup_size({self.group})\n"
-            "fn main(@builtin(workgroup_id) wid: vec3<u32>,"
-            " @builtin(local_invocation_index) lid: u32) {\n"
-            f"{lines}\n}}\n"
-        )
+        return "\n".join(scope.lines)
 
     def address(self, scope: _Scope, instr: Instr, lane: int) -> str:
         strides, offset = instr.arg[-2:]
@@ -390,10 +429,10 @@ class _Elementwise(_Kernel):
         at = scope.let(f"a{k}", self.address(scope, instr, 0))
         aligned = strides[-1] == 1 and not offset % 2 and not any(s % 2 for s in strides[:-1])
         if operand in self.vectors:
-            scope.put(f"let w{k} = b{operand}[{at} >> 2u];")
+            scope.put(f"let w{k} = {self.buffer(operand)}[{at} >> 2u];")
         elif dtype in _PACKED and aligned:
             for word in range(self.lanes // 2):
-                scope.put(f"let w{k}_{word} = b{operand}[({at} >> 1u) + {word}u];")
+                scope.put(f"let w{k}_{word} = {self.buffer(operand)}[({at} >> 1u) + {word}u];")
         for lane in range(self.lanes):
             if operand in self.vectors:
                 value = self.decoded(operand, f"w{k}.{'xyzw'[lane]}")
@@ -415,10 +454,10 @@ class _Elementwise(_Kernel):
         if operand in self.vectors:
             at = self.address(scope, instr, 0)
             vector = f"vec4<{_storage(self.step.dtypes[operand])}>({', '.join(words)})"
-            scope.put(f"b{operand}[({at}) >> 2u] = {vector};")
+            scope.put(f"{self.buffer(operand)}[({at}) >> 2u] = {vector};")
             return
         for lane, word in enumerate(words):
-            line = f"b{operand}[{self.address(scope, instr, lane)}] = {word};"
+            line = f"{self.buffer(operand)}[{self.address(scope, instr, lane)}] = {word};"
             if self.apart and lane:
                 line = f"if (i + {lane}u < {self.rows}u) {{ {line} }}"
             scope.put(line)
@@ -433,7 +472,7 @@ class _Elementwise(_Kernel):
             low, top = f"{to}({values[2 * word]})", f"({to}({values[2 * word + 1]}) << 16u)"
             if self.rows % self.lanes:
                 top = f"select(0u, {top}, i + {2 * word + 1}u < {self.rows}u)"
-            scope.put(f"b{operand}[(i >> 1u) + {word}u] = {low} | {top};")
+            scope.put(f"{self.buffer(operand)}[(i >> 1u) + {word}u] = {low} | {top};")
 
 
 # --- kernels with reductions ----------------------------------------------------------------------
@@ -499,11 +538,7 @@ class _Rows(_Kernel):
         for phase in range(1 + max(self.phase(k) for k in range(len(self.instrs)))):
             self.row_values(scope, phase)
             self.loop(scope, phase)
-        return self.share() + (
-            f"@compute @workgroup_size({self.tall * self.wide})\n"
-            "fn main(@builtin(workgroup_id) wid: vec3<u32>,"
-            " @builtin(local_invocation_index) lid: u32) {\n" + "\n".join(scope.lines) + "\n}\n"
-        )
+        return self.share() + _main(self.tall * self.wide, "\n".join(scope.lines))
 
     def head(self, scope: _Scope) -> None:
         lane, row = f"lid % {self.wide}u", f"lid / {self.wide}u"
@@ -671,7 +706,7 @@ class _Rows(_Kernel):
             f"if (lane == 0u) {{ share{k}[row % {self.tall}u] = select(0u, {value}, {last}); }}",
             "workgroupBarrier();",
             f"if (lane == 0u && row % 2u == 0u && {last}) {{",
-            f"  b{operand}[row >> 1u] ="
+            f"  {self.buffer(operand)}[row >> 1u] ="
             f" share{k}[row % {self.tall}u] | (share{k}[row % {self.tall}u + 1u] << 16u);",
             "}",
         )
@@ -691,5 +726,5 @@ class _Rows(_Kernel):
     def store(self, scope: _Scope, instr: Instr, condition: str, lane: int) -> None:
         operand = instr.arg[0]
         value = self.encoded(operand, self.name(instr.srcs[0], lane))
-        line = f"b{operand}[{self.address(scope, instr, lane)}] = {value};"
+        line = f"{self.buffer(operand)}[{self.address(scope, instr, lane)}] = {value};"
         scope.put(f"if ({condition}) {{ {line} }}" if condition else line)

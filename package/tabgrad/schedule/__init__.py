@@ -1,4 +1,4 @@
-"""From values to steps: rewrite → group → merge → emit. Runs on a plan-cache miss only.
+"""From values to steps: rewrite → group → merge → emit → join. Runs on a plan-cache miss only.
 
 It is told what the device can do (``Caps``) and asks nobody: it runs without a device.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..graph import Node
 from .emit import Emitter, Schedule
 from .group import Grouper
+from .join import join
 from .merge import merge
 from .rewrite import Rewriter
 from .values import Caps
@@ -30,4 +31,5 @@ def schedule(
     grouper = Grouper(graph, caps)
     groups = merge(grouper, grouper.run())
     scalars = {id(n): i for i, n in enumerate(numbers)}
-    return Emitter(graph, groups, leaves, scalars, caps, given).run()
+    steps = Emitter(graph, groups, leaves, scalars, caps, given).run()
+    return join(steps, caps.joined) if caps.joined else steps

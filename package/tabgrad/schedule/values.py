@@ -34,6 +34,7 @@ class Caps(NamedTuple):
     max_inner: int = 1 << 16  # longest row that may be walked more than once in a kernel
     epilogues: bool = False  # matmul and conv2d add, and limit, before they store
     factors: bool = False  # and multiply; else weights are scaled
+    joined: int = 0  # elementwise steps of at most so many elements share a launch
     attention: int = 0  # queries from which on its kernel is used; 0: there is none
 
 
