@@ -175,7 +175,7 @@ def _tensors(view: Tensor, d: int, k: Any, nr: int) -> list[Tensor]:
 
 def _check_listed(view: Tensor, d: int, k: Any, nr: int) -> None:
     """Positions that are known on the host are checked there, so that the error names them."""
-    if d >= view.ndim:
+    if d >= view.ndim or not view._shape[d]:
         return
     n = view._shape[d]
     for i in k:
@@ -221,7 +221,7 @@ def positions(a: Advanced) -> tuple[Tensor, Shape]:
         t: Any = a.at[d]
         size = a.view._shape[d]
         if not size and numel(full + tail):
-            raise IndexError(f"index is out of bounds for dimension {nr} with size 0")
+            raise IndexError("index is out of bounds for dimension with size 0")
         k = ops.checked_index(t, size, nr, from_end=True).node()
         seen = k.shape
         k = view(k, (*seen, *(1,) * len(after)), (*contiguous_strides(seen), *(1,) * len(after)), 0)

@@ -336,3 +336,14 @@ def test_where_an_index_counts_from_the_end(name: str) -> None:
     assert got.tolist() == want.tolist()
     with pytest.raises(IndexError, match=f"index out of range in dimension 0 with size {size}"):
         f(x, torch.tensor([0, -1 - size])).tolist()
+
+
+def test_no_index_fits_an_empty_dimension() -> None:
+    x = torch.ones(4, 0, 3)
+    at = torch.tensor([1])
+    for key in ((slice(None), [1]), (slice(None), at), (at, at), ([1, 3], [-1, 1])):
+        with pytest.raises(IndexError, match="index is out of bounds for dimension with size 0"):
+            x[key]
+        with pytest.raises(IndexError, match="index is out of bounds for dimension with size 0"):
+            x[key] = 1.0
+    assert x[:, []].shape == (4, 0, 3)
