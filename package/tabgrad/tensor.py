@@ -212,6 +212,8 @@ class Tensor(_Base):
 
     def _check_overlap(self, x: Any) -> None:
         """Raises if what is read shares part of the memory that is written, but not all of it."""
+        if mode.grad:
+            _ = x.grad_fn  # raises for one of many views that was overwritten
         if x.storage is not self.storage or x is self:
             return
         same = (self._shape, self._strides, self._offset) == (x._shape, x._strides, x._offset)
@@ -228,7 +230,10 @@ class Tensor(_Base):
         """This tensor's value and history now, safe from the write that follows."""
         x = Tensor._like(self)
         if mode.grad:
-            x._grad_fn, x._requires_grad = self.grad_fn, self._requires_grad
+            fn = self.grad_fn
+            if fn and self._base is not None and fn.op_name() == "AsStrided":
+                self._regenerate()  # it may see more of its base than what it was taken of does
+            x._grad_fn, x._requires_grad = self._grad_fn, self._requires_grad
             x._output_nr = self._output_nr
         return x
 

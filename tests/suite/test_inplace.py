@@ -274,3 +274,49 @@ def test_augmented_assignment_keeps_identity() -> None:
     a <<= 1
     a >>= 2
     assert a is b and a.tolist() == [5, 5]
+
+
+def test_a_window_that_sees_more_than_the_view_it_was_taken_of() -> None:
+    x = torch.arange(16.0).reshape(4, 4).requires_grad_()
+    y = x * 1
+    z = y[:, 1].as_strided((2, 2), (2, 1))  # elements 1 to 4
+    z *= 3
+    y.sum().backward()
+    assert x.grad.tolist() == [[1, 3, 3, 3], [3, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
+def test_a_reshape_that_copies_is_no_view() -> None:
+    x = torch.arange(6.0).reshape(2, 3)
+    for y in (x.t().reshape(-1), x.t().flatten()):
+        assert y._base is None
+        assert y.detach_().add_(1).tolist() == [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+    with torch.no_grad():
+        y = x.t().reshape(-1)
+    assert y.requires_grad_().mul(2).requires_grad
+    z = x.requires_grad_().t().reshape(-1)
+    z.mul_(2)
+    z.sum().backward()
+    assert x.grad.tolist() == [[2.0] * 3] * 2
+    assert x.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+
+
+def test_what_was_saved_and_overwritten_is_named_by_what_wrote_it() -> None:
+    x = torch.ones(3, requires_grad=True)
+    y = x * 1
+    z = y * y
+    y.add_(1)
+    with pytest.raises(RuntimeError, match=r"\[3\]\], which is output 0 of Add, is at version 1"):
+        z.sum().backward()
+    leaf = torch.ones(3)
+    z = x * leaf
+    leaf.add_(1)
+    with pytest.raises(RuntimeError, match=r"\[3\]\] is at version 1; expected version 0"):
+        z.sum().backward()
+
+
+def test_overwritten_views_are_told_before_overlaps() -> None:
+    x = torch.ones(4, requires_grad=True) * 1
+    part = x.unbind(0)[0]
+    x.mul_(2)
+    with pytest.raises(RuntimeError, match="has been modified inplace"):
+        x.copy_(part)

@@ -127,6 +127,8 @@ def facts(x: Any) -> dict[str, Any]:
         "strides": [s for s, n in zip(x.stride(), x.shape, strict=True) if n != 1],
         "offset": x.storage_offset(),
     }
+    if not x.numel():  # lies nowhere
+        del found["strides"], found["offset"]
     leaf = attempt(lambda: x.is_leaf)
     found["is_leaf"] = leaf.value if leaf.error is None else str(leaf.error)
     return found

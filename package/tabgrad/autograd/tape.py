@@ -237,13 +237,11 @@ def unpack(saved: Any, entry: Entry) -> Any:
     x, version, is_output = saved
     now = (x._counter or x.storage).version
     if now != version:
+        maker = entry if is_output else x.grad_fn  # by now the op that wrote over it
+        out = f", which is output {x._output_nr} of {maker.op_name()}," if maker else ""
         raise RuntimeError(
             _MODIFIED.format(
-                kind=x.type_name(),
-                shape=list(x._shape),
-                out=f", which is output 0 of {entry.op_name()}," if is_output else "",
-                now=now,
-                then=version,
+                kind=x.type_name(), shape=list(x._shape), out=out, now=now, then=version
             )
         )
     if is_output:

@@ -66,9 +66,11 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     size = infer_size(_ints(shape), input.numel())
     if size == input._shape and not input.requires_grad:
         return input._window(size, input._strides, input._offset)
-    if reshape_strides(input._shape, input._strides, size) is None:
-        input = contiguous(input)
-    return apply_view(VIEW, input, size=size)
+    if reshape_strides(input._shape, input._strides, size) is not None:
+        return apply_view(VIEW, input, size=size)
+    y = apply_view(VIEW, contiguous(input), size=size)
+    y._base, y._origin = None, ""  # the copy is seen by nobody else
+    return y
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
