@@ -668,6 +668,9 @@ fn erf_f(a: f32) -> f32 {
   p = p * s + 1.28379166e-1;
   return select(p * a + a, copysign_f(large, a), magnitude(a) - 0x3f6d8001u < 0x40128000u);
 }
+fn phi_f(a: f32) -> f32 {
+  return erf_f(a * 0.707106781) * 0.5 + 0.5;
+}
 fn erfc_f(a: f32) -> f32 {
   if (isnan_f(a)) { return a; }
   if (a < 0.5) { return 1.0 - erf_f(a); }

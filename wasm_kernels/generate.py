@@ -13,7 +13,7 @@ HEAD = "// Written by generate.py from package/tabgrad/ops/elementwise.py: do no
 C_TYPES = {"f": "float", "d": "double", "i": "int32_t", "l": "int64_t", "b": "int32_t"}
 
 
-VECTOR = ("exp_f", "tanh_f", "sigmoid_f", "erf_f")  # written for four lanes in math.h
+VECTOR = ("exp_f", "tanh_f", "sigmoid_f", "erf_f", "phi_f")  # written for four lanes in math.h
 
 
 def line(op) -> str:

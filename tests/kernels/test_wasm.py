@@ -423,6 +423,17 @@ def test_accuracy_of_sin_and_cos(machine, rng, name, f):
     assert np.isnan(unary(machine, name, np.array([np.inf, -np.inf, np.nan], "f4"))).all()
 
 
+def test_accuracy_of_the_normal_distribution(machine, rng):
+    x = np.concatenate([rng.uniform(-7, 7, 50_000), rng.standard_normal(20_000) * 0.1, SPECIAL])
+    x = x.astype("f4")
+    expect = np.vectorize(math.erfc)(x.astype("f8") * -math.sqrt(0.5)) / 2
+    got = unary(machine, "phi", x)
+    np.testing.assert_allclose(got, expect, rtol=0, atol=1.7e-7)
+    assert np.nanmax(got) == 1 and np.nanmin(got) == 0
+    np.testing.assert_array_equal(got[np.abs(x) > 5.3], (x[np.abs(x) > 5.3] > 0).astype("f4"))
+    np.testing.assert_allclose(unary(machine, "phi", x.astype("f8"), "d"), expect, rtol=1e-13)
+
+
 def test_doubles_are_libms(machine, rng):
     x = rng.standard_normal(999)
     for name, f in (("exp", np.exp), ("sin", np.sin), ("tanh", np.tanh), ("erf", ERF)):

@@ -492,6 +492,7 @@ ACCURATE: dict[str, tuple[Callable[[Any], Any], float, float, float]] = {
     "atanh": (np.arctanh, -1, 1, 4), "sqrt": (np.sqrt, 0, 1e9, 2),
     "erf": (np.vectorize(math.erf), -5, 5, 3), "erfc": (np.vectorize(math.erfc), -4, 9, 5),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), -80, 80, 4),
+    "phi": (lambda x: np.vectorize(math.erfc)(x * -math.sqrt(0.5)) / 2, -1, 9, 5),
     "lgamma": (np.vectorize(numpy_math._lgamma), 3, 1e4, 8),
 }  # fmt: skip
 

@@ -145,5 +145,6 @@ def _trigamma(x: float) -> float:
 
 
 erf, erfc = _scalar(math.erf), _scalar(math.erfc)
+phi = _scalar(lambda x: math.erfc(x * -math.sqrt(0.5)) / 2)
 erfinv, lgamma = _scalar(_erfinv), _scalar(_lgamma)
 digamma, trigamma = _scalar(_digamma), _scalar(_trigamma)

@@ -97,6 +97,9 @@ _ROWS = [
        a=lambda g, a: g * (2 / math.sqrt(PI)) * (-a * a).exp()),
     _E("erfc", "a", "fd", "erfc(a)", "erfc_f(a)", "erfc_{t}(a)",
        a=lambda g, a: -g * (2 / math.sqrt(PI)) * (-a * a).exp()),
+    # of the normal distribution; small values are as far off as large ones
+    _E("phi", "a", "fd", "phi(a)", "phi_f(a)", "phi_{t}(a)",
+       a=lambda g, a: g * (a * a * -0.5).exp() * (1 / math.sqrt(2 * PI))),
     _E("erfinv", "a", "fd", "erfinv(a)", "erfinv_f(a)", "erfinv_{t}(a)",
        a=lambda g, out: g * (math.sqrt(PI) / 2) * (out * out).exp()),
     _E("lgamma", "a", "fd", "lgamma(a)", "lgamma_f(a)", "lgamma_{t}(a)",

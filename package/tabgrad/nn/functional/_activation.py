@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...autograd import is_grad_enabled
-from ...functions.elementwise import Rule, limited, recorded
+from ...functions.elementwise import Rule, limited, recorded, unary
 from ...functions.elementwise import softplus as softplus
 from ...functions.reduction import label
 from ...tensor import Tensor
@@ -128,12 +128,13 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
         tensor([0.0000, 0.8413])
     """
     if approximate == "none":
-        step = (input * math.sqrt(0.5)).erf()
+        y = input * unary("phi", input)
     elif approximate == "tanh":
         step = (math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)).tanh()
+        y = input * 0.5 * (step + 1)
     else:
         raise RuntimeError("approximate argument must be either none or tanh.")
-    return label(input * 0.5 * (step + 1), "GeluBackward0")
+    return label(y, "GeluBackward0")
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
