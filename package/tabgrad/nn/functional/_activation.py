@@ -130,8 +130,8 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     if approximate == "none":
         y = input * unary("phi", input)
     elif approximate == "tanh":
-        step = (math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)).tanh()
-        y = input * 0.5 * (step + 1)
+        a = math.sqrt(8 / math.pi)  # (1 + tanh(x)) / 2 is sigmoid(2 x)
+        y = input * (input * (input * input * (a * 0.044715) + a)).sigmoid()
     else:
         raise RuntimeError("approximate argument must be either none or tanh.")
     return label(y, "GeluBackward0")
