@@ -212,7 +212,7 @@ class Tensor(_Base):
 
     def _check_overlap(self, x: Any) -> None:
         """Raises if what is read shares part of the memory that is written, but not all of it."""
-        if mode.grad:
+        if x._origin and mode.grad:
             _ = x.grad_fn  # raises for one of many views that was overwritten
         if x.storage is not self.storage or x is self:
             return
@@ -230,9 +230,12 @@ class Tensor(_Base):
         """This tensor's value and history now, safe from the write that follows."""
         x = Tensor._like(self)
         if mode.grad:
-            fn = self.grad_fn
-            if fn and self._base is not None and fn.op_name() == "AsStrided":
-                self._regenerate()  # it may see more of its base than what it was taken of does
+            row = self.grad_fn and self.grad_fn.row
+            if row and self._base is not None and row.name == "as_strided":
+                from .ops.functional import WINDOW
+
+                if row is not WINDOW:
+                    self._regenerate()  # it may see more of its base than what it was taken of
             x._grad_fn, x._requires_grad = self._grad_fn, self._requires_grad
             x._output_nr = self._output_nr
         return x

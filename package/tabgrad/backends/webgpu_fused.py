@@ -344,7 +344,8 @@ class _Elementwise(_Kernel):
         for instr in self.instrs:
             self.same.append(self._same(instr))
         self.tiled = self._tiled()
-        self.group = 256 if limits.software and not self.tiled and not part else 64
+        wide = limits.software and not self.tiled and not part  # all parts are of one size
+        self.group = 256 if wide else 64
         self.groups = -(-self.rows // (self.lanes * self.group))
 
     def _tiled(self) -> bool:

@@ -14,26 +14,25 @@ from .emit import Schedule
 def join(schedule: Schedule, most: int) -> Schedule:
     """The schedule with steps of up to ``most`` elements joined."""
     runs: list[list[Any]] = []
+    touched: set[int] = set()  # slots that the last run reads or writes
+    written: set[int] = set()
+    growing = False
     for step in schedule.steps:
-        small = runs and _small(step, most) and _small(runs[-1][0], most)
-        if small and all(_apart(step, other) for other in runs[-1]):
-            runs[-1].append(step)
-        else:
-            runs.append([step])
+        small = _small(step, most)
+        own = {step.operands[k] for k in step.writes} if small else set()
+        apart = touched.isdisjoint(own) and written.isdisjoint(step.operands)
+        if not (growing and small and apart):
+            runs.append([])
+            touched, written = set(), set()
+        runs[-1].append(step)
+        touched.update(step.operands)
+        written |= own
+        growing = small
     return schedule._replace(steps=tuple(_joined(run) for run in runs))
 
 
 def _small(step: Any, most: int) -> bool:
     return isinstance(step, Fused) and not step.looped and prod(step.rows) <= most
-
-
-def _apart(a: Fused, b: Fused) -> bool:
-    """Does neither touch what the other writes?"""
-    return _written(a).isdisjoint(b.operands) and _written(b).isdisjoint(a.operands)
-
-
-def _written(step: Fused) -> set[int]:
-    return {step.operands[k] for k in step.writes}
 
 
 def _joined(run: list[Any]) -> Any:
