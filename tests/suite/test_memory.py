@@ -178,6 +178,38 @@ def test_a_training_step_holds_parameters_and_gradients_only(compiled: bool) -> 
     assert torch.max_memory_allocated() <= before + 2000, "a parameter is written in place"
 
 
+def test_a_function_holds_nothing_after_the_way_back() -> None:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return (x * x).sum()
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return 2 * g * ctx.saved_tensors[0]
+
+    w = torch.ones(1000, requires_grad=True)
+    w.tolist()
+    start = settled()
+    loss = Square.apply(w.exp())
+    loss.item()
+    assert settled() >= start + 4000, "what is saved"
+    loss.backward()
+    w.grad.tolist()
+    assert settled() <= start + 4000 + 200, "the gradient"
+    gc.disable()
+    try:
+        w.grad = None
+        loss = Square.apply(w.exp())
+        loss.item()
+        del loss  # no way back: nothing waits for the collector
+        torch.ones(1).tolist()
+        assert torch.memory_allocated() <= start + 200
+    finally:
+        gc.enable()
+
+
 def test_an_old_value_is_written_over_only_if_nobody_holds_it() -> None:
     x = torch.arange(600.0)
     x.tolist()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
+from ..graph import const
 from ..tensor import Tensor
 from . import tape as autograd
 
@@ -18,7 +20,7 @@ class FunctionCtx:
         self._dirty: tuple[Tensor, ...] = ()
         self._fixed: tuple[Tensor, ...] = ()
         self._materialize = True
-        self._entry: autograd.Entry | None = None
+        self._entry: Callable[[], autograd.Entry | None] | None = None  # which holds this
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -42,10 +44,10 @@ class FunctionCtx:
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """What ``save_for_backward`` kept."""
-        entry = self._entry
-        if entry is None:
+        if self._entry is None:
             return self._saved
-        if entry.saved is None:
+        entry = self._entry()
+        if entry is None or entry.saved is None:
             raise RuntimeError(autograd._FREED)
         return tuple(
             None if s is None else autograd.unpack(s, entry) for s in entry.saved["tensors"]
@@ -63,7 +65,7 @@ class _CustomEntry(autograd.Entry):
         return f"{self.cls.__name__}Backward"
 
     def release(self) -> None:
-        if self.ctx._saved:
+        if self.saved and self.saved["tensors"]:
             self.saved = None
 
     def backward(self, grads: list[Any]) -> list[Any]:
@@ -72,8 +74,8 @@ class _CustomEntry(autograd.Entry):
             raise RuntimeError(autograd._FREED)
         if ctx._materialize:
             grads = [
-                like.new_zeros(like._shape) if g is None else g
-                for g, like in zip(grads, self.out_metas, strict=True)
+                Tensor._wrap(const(0, dtype, shape), device) if g is None else g
+                for g, (shape, dtype, device) in zip(grads, self.out_metas, strict=True)
             ]
         out = self.cls.backward(ctx, *grads)
         out = list(out) if isinstance(out, tuple | list) else [out]
@@ -172,9 +174,9 @@ def _tracked(
         nr += 1
         made.append(y)
     entry.n_outputs = max(nr, 1)
-    entry.out_metas = [y._alias() for y in made if isinstance(y, Tensor)]
+    entry.out_metas = [(y._shape, y.dtype, y.storage.device) for y in made if isinstance(y, Tensor)]
     entry.saved = {"tensors": [_keep(s, made) for s in ctx._saved]}
-    ctx._entry = entry
+    ctx._entry, ctx._saved = ref(entry), ()  # nothing is held longer than the entry holds it
     return tuple(made) if isinstance(out, tuple | list) else made[0]
 
 
