@@ -14,8 +14,7 @@
 // instructions.
 //
 // A row whose scores are all -inf gives zeros, as PyTorch's does.
-#include "gemm.h"
-#include "math.h"
+#include "attention.h"
 
 #define KEYS 256  // a panel's scores stay in the L1 cache
 #define MOST 512
@@ -26,27 +25,6 @@ typedef struct {
 } Room;
 _Static_assert(sizeof(Room) <= sizeof room_a, "a unit's rows have to fit");
 #define room ((Room *)room_a)
-
-typedef struct {
-  const float *q, *k, *v;
-  const uint8_t *mask;
-  int queries, keys, depth, width, wide, causal, kind, q_row, k_row, v_row, mask_row;
-  float scale;
-} Head;
-
-// Scores of keys a row does not see, and of those that fill the last vectors, become -inf.
-static void hide(const Head *h, float *restrict s, int row, int key, int n) {
-  int seen = h->causal ? most_f(0, least_f(n, row + 1 - key)) : n;
-  const uint8_t *mask = h->mask + (row * h->mask_row + key) * (h->kind == 1 ? 4 : 1);
-  for (int j = seen; j < blocks_f(n, 16) * 16; j++) s[j] = -INFINITY;
-  if (h->kind == 1)
-    for (int j = 0; j < seen; j++) s[j] += ((const float *)mask)[j];
-  if (h->kind == 2)
-    for (int j = 0; j < seen; j++) {  // clang makes vectors of it, and no branch
-      int32_t keep = -(mask[j] != 0), hidden = bits_of(-INFINITY);
-      s[j] = float_of((bits_of(s[j]) & keep) | (hidden & ~keep));
-    }
-}
 
 // A row's `n` scores become weights; its sums so far are scaled to the largest score by now.
 static void weigh(const Head *h, float *s, int at, int n) {
@@ -157,22 +135,14 @@ static void unit(const Head *h, float *out, int row, int rows, int packed) {
 }
 
 KERNEL(attention_f) {
-  int t = words[0], e = words[3], dims = words[15], heads = 1, units = blocks_f(t, ROWS);
-  const int32_t *batch = words + 16;
-  Head h = {.queries = t, .keys = words[1], .depth = words[2], .width = e, .causal = words[5],
-            .kind = words[6], .q_row = words[8], .k_row = words[10], .v_row = words[12],
-            .mask_row = words[14], .wide = blocks_f(e, NR) * NR, .scale = float_of(words[4])};
-  for (int d = 0; d < dims; d++) heads *= batch[5 * d];
+  Head h = head(words);
+  int t = h.queries, e = h.width, units = blocks_f(t, ROWS), heads = heads_of(words, 4);
   for (int d = 0; d < MOST; d++) offsets[d] = d * NR;
   int u = share_f(heads * units, 1, part, parts), end = share_f(heads * units, 1, part + 1, parts);
-  for (const float *packed = 0; u < end; u++, packed = h.k) {
-    int at[4] = {words[7], words[9], words[11], words[13]}, row = u % units * ROWS;
-    for (int d = dims - 1, rest = u / units; d >= 0; rest /= batch[5 * d], d--)
-      for (int x = 0; x < 4; x++) at[x] += rest % batch[5 * d] * batch[5 * d + 1 + x];
-    h.q = (const float *)buffers[0] + at[0], h.k = (const float *)buffers[1] + at[1];
-    const float *v = (const float *)buffers[2] + at[2];
-    int same = packed == h.k && v == h.v;
-    h.v = v, h.mask = buffers[4] + at[3] * (h.kind == 1 ? 4 : 1);
+  for (const float *packed = 0, *values = 0; u < end; u++, packed = h.k, values = h.v) {
+    int row = u % units * ROWS;
+    read_head(&h, words, 4, u / units, buffers);
+    int same = packed == h.k && values == h.v;
     unit(&h, (float *)buffers[3] + u / units * t * e, row, least_f(ROWS, t - row), same);
   }
 }

@@ -224,6 +224,7 @@ static void NAME(block)(const NAME(Gemm) *g, const NAME(Epilogue) *e, int j0, in
       int rows = (g->m - i) / (panels - p);
       NAME(rows_of_a)(g, &t, i, rows, k);
       NAME(prepare_tile)(&t, tiled ? e : &none, g->c + i * g->c_row, rows, k == 0, k + depth == g->k);
+      t.add |= g->add;
       if (direct) NAME(panel)(g, &t, g->b + k * g->b_row + j0, NR, i, rows, j0, columns);
       else NAME(panel)(g, &t, packed, NR * depth, i, rows, j0, columns);
       for (int r = 0; r < rows && k + depth == g->k && g->c_column == 1 && !tiled; r++)

@@ -130,6 +130,7 @@ typedef struct {
   int b_row, b_column;
   REAL *c;
   int c_row, c_column;
+  int add;  // gemm: to what c holds
 } NAME(Gemm);
 
 // Slice `slice` of `slices` of c, along its longer side, by what fits the shape (product), or by

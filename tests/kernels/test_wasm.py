@@ -921,9 +921,9 @@ def attended(q, k, v, scale, mask=None, causal=False):
     return np.matmul(weights / np.where(total == 0, 1, total), v.astype("f8"))
 
 
-def attention(machine, q, k, v, scale, mask=None, causal=False):
+def attention(machine, q, k, v, scale, mask=None, causal=False, grad=()):
     """Operands are views (B, H, rows, columns) of arrays; each goes in as its whole array."""
-    views = [q, k, v] if mask is None else [q, k, v, mask]
+    views = [q, k, v, *grad] if mask is None else [q, k, v, *grad, mask]
     wholes, places = [], []
     for x in views:
         whole = x
@@ -933,29 +933,58 @@ def attention(machine, q, k, v, scale, mask=None, causal=False):
         start = x.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
         wholes.append(whole)
         places.append((tuple(lead[:2]), start // x.itemsize, lead[2]))
-    out = np.full((*q.shape[:3], v.shape[3]), 9, "f4")
     shape = (q.shape[2], k.shape[2], q.shape[3], v.shape[3])
     arg = (q.shape[:2], shape, scale, causal, *places)
-    structured(machine, "attention", arg, *wholes, out)
+    out, op = np.full((*q.shape[:3], v.shape[3]), 9, "f4"), "attention"
+    if grad:
+        (t, s, d, e), heads = shape, q.shape[0] * q.shape[1]
+        out, op = np.full(heads * (t * d + s * d + s * e + t), 9, "f4"), "attention_grad"
+    structured(machine, op, arg, *wholes, out)
     bits = out.copy()
-    structured(Shares(machine, 5), "attention", arg, *wholes, out)
+    structured(Shares(machine, 5), op, arg, *wholes, out)
     np.testing.assert_array_equal(out, bits)
     return out
+
+
+def attention_masks(rng, kind, t, s):
+    if kind == "floats":
+        mask = np.broadcast_to(3 * samples(float32, (3, t, s), rng), (2, 3, t, s))
+        mask.base[0, 0] = -np.inf  # sees nothing
+        return mask
+    if kind == "bools":
+        return np.broadcast_to(rng.random((2, 1, 1, s)) < 0.3, (2, 3, t, s))
+    return None
 
 
 @pytest.mark.parametrize("t, s, d, e", ATTENTION)
 @pytest.mark.parametrize("kind", ["plain", "causal", "floats", "bools"])
 def test_attention(machine, rng, t, s, d, e, kind):
     q, k = (1.5 * samples(float32, (2, 3, n, d), rng) for n in (t, s))
-    v, mask = samples(float32, (2, 3, s, e), rng), None
-    if kind == "floats":
-        mask = np.broadcast_to(3 * samples(float32, (3, t, s), rng), (2, 3, t, s))
-        mask.base[0, 0] = -np.inf  # sees nothing
-    if kind == "bools":
-        mask = np.broadcast_to(rng.random((2, 1, 1, s)) < 0.3, (2, 3, t, s))
+    v, mask = samples(float32, (2, 3, s, e), rng), attention_masks(rng, kind, t, s)
     out = attention(machine, q, k, v, d**-0.5, mask, kind == "causal")
     expect = attended(q, k, v, d**-0.5, mask, kind == "causal")
     np.testing.assert_allclose(out, expect, rtol=1e-5, atol=5e-7 * max(4, d**0.5))
+
+
+@pytest.mark.parametrize("t, s, d, e", [*ATTENTION, (70, 1100, 16, 8)])
+@pytest.mark.parametrize("kind", ["plain", "causal", "floats", "bools"])
+def test_gradients_of_attention(machine, rng, t, s, d, e, kind):
+    q, k = (1.5 * samples(float32, (2, 3, n, d), rng) for n in (t, s))
+    v, mask = samples(float32, (2, 3, s, e), rng), attention_masks(rng, kind, t, s)
+    x = samples(float32, (2, t, 3, e), rng)
+    g, scale, causal = x.transpose(0, 2, 1, 3), d**-0.5, kind == "causal"
+    w = attended(q, k, np.broadcast_to(np.eye(s), (2, 3, s, s)), scale, mask, causal)
+    v64 = v.astype("f8")
+    slopes = np.matmul(g, v64.swapaxes(-1, -2))
+    shares = (w * slopes).sum(-1, keepdims=True).astype("f4")
+    slopes = w * (slopes - shares) * scale
+    down = slopes.swapaxes(-1, -2), w.swapaxes(-1, -2)
+    want = np.matmul(slopes, k), np.matmul(down[0], q), np.matmul(down[1], g)
+    out = attention(machine, q, k, v, scale, mask, causal, (g, shares))
+    for part in want:
+        got, out = out[: part.size].reshape(part.shape), out[part.size :]
+        np.testing.assert_allclose(got, part, rtol=5e-5, atol=5e-6 * max(4, d**0.5))
+    assert out.size == 6 * t
 
 
 @pytest.mark.parametrize("t", [3, 70])

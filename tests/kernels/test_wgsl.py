@@ -290,6 +290,23 @@ def attention() -> Any:
     ]  # fmt: skip
 
 
+def attention_gradients() -> Any:
+    """As above; a head of keys for several of queries, rows that see nothing."""
+    attend, out = F.scaled_dot_product_attention, []
+    x = tg.randn(2, 33, 3, 2, 8, requires_grad=True)
+    q, k, v = x.permute(2, 0, 3, 1, 4).unbind(0)
+    out += tg.autograd.grad(attend(q, k, v, is_causal=True).sin().sum(), x)
+    mask = tg.randn(5, 40)
+    mask[2], mask[3, :36] = -math.inf, -math.inf
+    for shapes, m in (
+        (((5, 7), (40, 7), (40, 9)), mask),
+        (((2, 3, 17, 80), (2, 1, 34, 80), (34, 136)), tg.randn(34) > 0),
+    ):
+        xs = [tg.randn(*shape, requires_grad=True) for shape in shapes]
+        out += tg.autograd.grad(attend(*xs, m).sin().sum(), xs)
+    return out
+
+
 def updates() -> Any:
     """Steps of optimizers: joined, in launches of as many as there are bindings for."""
     out = []
@@ -323,7 +340,9 @@ def test_program(
 
 
 @pytest.mark.parametrize("enough", [0, 1 << 30], ids=["large", "small"])
-@pytest.mark.parametrize("program", [packed_weights, attention], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "program", [packed_weights, attention, attention_gradients], ids=lambda f: f.__name__
+)
 def test_tiles(
     program: Callable[[], Any], enough: int, tmp_path: Path, monkeypatch: Any, _quiet: Any
 ) -> None:

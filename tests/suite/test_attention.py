@@ -49,6 +49,118 @@ def test_sizes_and_masks(rng: Any, t: int, s: int, d: int, e: int) -> None:
     close(*both(q[0, 0], k[0, 0], v[0, 0], normal(rng, 3, t, 1)))  # the mask has more dimensions
 
 
+@pytest.fixture
+def kernel(monkeypatch: Any) -> None:
+    """The kernel of the gradients, wherever there is one, for few scores too."""
+    device = torch.zeros(()).storage.device
+    monkeypatch.setattr(device, "caps", device.caps._replace(scores=0))
+
+
+def gradients(f: Any, xs: Any) -> Any:
+    """The result, and the gradients of a sum of it in which each element counts otherwise."""
+    xs = [x.detach().clone().requires_grad_() for x in xs]
+    y = f(*xs)
+    factors = torch.arange(y.numel(), dtype=torch.float32).reshape(y.shape).cos()
+    return [y, *torch.autograd.grad((y.float() * factors).sum(), xs)]
+
+
+def same_gradients(xs: Any, mask: Any = None, causal: bool = False, tol: float = 2e-5) -> None:
+    scale = 1 / math.sqrt(xs[0].shape[-1])
+    found = gradients(lambda *x: F.scaled_dot_product_attention(*x, mask, is_causal=causal), xs)
+    names = found[0]._grad_fn.name()
+    assert (
+        names.startswith("ScaledDot") or not xs[0].storage.device.caps.attention <= xs[0].shape[-2]
+    )
+    wide = [x.float() for x in xs]
+    want = gradients(lambda *x: _composed(*x, mask, 0.0, causal, scale), wide)
+    for a, b in zip(found, want, strict=True):
+        assert a.dtype == xs[0].dtype
+        close(a.float(), b, tol)
+
+
+@pytest.mark.parametrize("t, s, d, e", [(1, 1, 1, 1), (37, 33, 3, 9), (6, 40, 70, 20)])
+def test_gradients(rng: Any, kernel: None, t: int, s: int, d: int, e: int) -> None:
+    q, k, v = normal(rng, 2, 3, t, d), normal(rng, 2, 3, s, d), normal(rng, 2, 3, s, e)
+    same_gradients((q, k, v), causal=True)
+    same_gradients((q, k[:, :1], v[:1]), normal(rng, t, s))
+    same_gradients((q[0, 0], k[0, 0], v[0, 0]), normal(rng, s) > 0)
+
+
+def test_gradients_of_views(rng: Any, kernel: None) -> None:
+    """Queries, keys and values of one projection, read where they lie; a gradient of stride 0."""
+    x = normal(rng, 2, 9, 3, 4, 6)
+
+    def heads(attend: Any) -> Any:
+        return lambda x: attend(*x.permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2)
+
+    composed = heads(lambda *x: _composed(*x, None, 0.0, True, 6**-0.5))
+    fused = heads(lambda *x: F.scaled_dot_product_attention(*x, is_causal=True))
+    for a, b in zip(gradients(fused, [x]), gradients(composed, [x]), strict=True):
+        close(a, b)
+    x = x.requires_grad_()
+    close(*(torch.autograd.grad(f(x).sum(), x)[0] for f in (fused, composed)))
+
+
+def test_gradients_of_some(rng: Any, kernel: None) -> None:
+    """Of what wants one only; again with the graph kept; and none of a key that nobody sees."""
+    q, k, v = (normal(rng, 6, 4) for _ in range(3))
+    k.requires_grad_()
+    y = F.scaled_dot_product_attention(q, k, v, torch.arange(6) < 4)
+    (once,) = torch.autograd.grad(y.sum(), k, retain_graph=True)
+    (twice,) = torch.autograd.grad(y.sum(), k)
+    close(once, twice)
+    assert once[4:].tolist() == [[0] * 4] * 2 and once[:4].abs().min() > 0
+    assert q.grad is None and v.grad is None
+    q.requires_grad_()
+    y = F.scaled_dot_product_attention(q, k, v)
+    v[0] = 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_gradients_in_half_precision(rng: Any, kernel: None) -> None:
+    xs = [normal(rng, 2, 7, 4) for _ in range(3)]
+    for dtype, tol in ((torch.float16, 5e-3), (torch.bfloat16, 5e-2)):
+        same_gradients([x.to(dtype) for x in xs], None, True, tol)
+
+
+def test_gradients_of_nan_and_infinite_scores(rng: Any, kernel: None) -> None:
+    q, k, v = (normal(rng, 6, 2) for _ in range(3))
+    q[1, 0] = math.nan
+    _, dq, dk, dv = gradients(
+        lambda *x: F.scaled_dot_product_attention(*x, is_causal=True), (q, k, v)
+    )
+    assert dq[1].isnan().all() and not dq[[0, 2, 3, 4, 5]].isnan().any()
+    assert dk[:2].isnan().all() and dv[:2].isnan().all()  # as of a softmax of nan, perhaps of all
+
+
+def test_gradients_of_gradients(rng: Any, kernel: None) -> None:
+    def found(f: Any) -> Any:
+        xs = [x.clone().requires_grad_() for x in (q, k, v)]
+        grads = torch.autograd.grad(f(*xs).sin().sum(), xs, create_graph=True)
+        return torch.autograd.grad(sum((g * g).sum() for g in grads), xs)
+
+    q, k, v = normal(rng, 2, 6, 3), normal(rng, 2, 7, 3), normal(rng, 2, 7, 4)
+    kernels = found(lambda *x: F.scaled_dot_product_attention(*x, is_causal=True))
+    composed = found(lambda *x: _composed(*x, None, 0.0, True, 3**-0.5))
+    for a, b in zip(kernels, composed, strict=True):
+        close(a, b, 1e-4)
+
+
+def test_a_compiled_step(rng: Any, kernel: None) -> None:
+    x, layer = normal(rng, 2, 12, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def step(x: Any) -> Any:
+        layer.zero_grad()
+        layer(x, x, x, need_weights=False)[0].square().sum().backward()
+        return [p.grad.clone() for p in layer.parameters()]
+
+    compiled, want = torch.compile(step), step(x)
+    for _ in range(4):
+        for a, b in zip(compiled(x), want, strict=True):
+            close(a, b)
+
+
 def test_views(rng: Any) -> None:
     x = normal(rng, 2, 9, 3, 4, 6)  # (B, T, 3, H, D)
     q, k, v = x.permute(2, 0, 3, 1, 4).unbind(0)
@@ -149,6 +261,18 @@ def test_memory_grows_with_the_length(rng: Any) -> None:
     before = torch.max_memory_allocated()
     with torch.no_grad():
         F.scaled_dot_product_attention(q, q, q).tolist()
+    scores = 4 * 512**2
+    more = torch.max_memory_allocated() - before
+    assert more < scores / 4 or not q.storage.device.caps.attention
+
+
+def test_memory_of_training_grows_with_the_length(rng: Any, kernel: None) -> None:
+    q = normal(rng, 512, 8).requires_grad_()
+    q.tolist()
+    torch.reset_peak_memory_stats()
+    before = torch.max_memory_allocated()
+    F.scaled_dot_product_attention(q, q, q).sum().backward()
+    q.grad.tolist()
     scores = 4 * 512**2
     more = torch.max_memory_allocated() - before
     assert more < scores / 4 or not q.storage.device.caps.attention

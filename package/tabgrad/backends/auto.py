@@ -57,7 +57,8 @@ class AutoDevice(Places):
 
     def __init__(self, wasm: Device, webgpu: Device, costs: Costs, most: float = inf) -> None:
         self.costs = costs
-        self.caps = Caps(attention=webgpu.caps.attention)  # both sides have it, but for few queries
+        # both sides have it, but for few queries
+        self.caps = Caps(attention=webgpu.caps.attention, scores=webgpu.caps.scores)
         self._plans: dict[Any, Any] = {}
         self._owner = webgpu.plans
         super().__init__(wasm, webgpu, most)

@@ -233,24 +233,51 @@ def _linear(step: Structured, x: Any, w: Any, *more: Any) -> None:
     out[...] = (x.reshape(m, k) @ weight.T).reshape(-1)
 
 
-def _attention(step: Structured, q: Any, k: Any, v: Any, *rest: Any) -> None:
-    *mask, out = rest
-    batch, (t, s, d, e), scale, causal, *views = step.arg
-    shapes = ((t, d), (s, d), (s, e), (t, s))
-    x, y, z, *seen = (
-        _window(a, (*batch, *shape), (*lead, row, 1), offset)
-        for a, shape, (lead, offset, row) in zip((q, k, v, *mask), shapes, views, strict=False)
-    )
-    scores = np.matmul(x * q.dtype.type(scale), y.swapaxes(-1, -2))
-    for m in seen:
+def _heads(step: Structured, xs: Any, *shapes: tuple[int, int]) -> Any:
+    """The operands of attention as (batch sizes, rows, columns)."""
+    (
+        batch,
+        *_,
+    ) = step.arg
+    for x, shape, (lead, offset, row) in zip(xs, shapes, step.arg[4:], strict=False):
+        yield _window(x, (*batch, *shape), (*lead, row, 1), offset)
+
+
+def _weights(step: Structured, q: Any, k: Any, masks: Any) -> Any:
+    """Those of attention, not divided by their totals yet, these, and the largest scores (-inf:
+    nothing is seen)."""
+    _, (t, s, *_), scale, causal, *_ = step.arg
+    scores = np.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
+    for m in masks:
         scores = np.where(m, scores, -np.inf) if m.dtype == np.bool_ else scores + m
     if causal:
         scores = np.where(np.tri(t, s, dtype=np.bool_), scores, -np.inf)
     top = scores.max(-1, keepdims=True)
     weights = np.exp(scores - np.where(top == -np.inf, 0, top))
-    total = weights.sum(-1, keepdims=True)  # 0 where nothing is seen
-    y = np.matmul(weights.astype(v.dtype), z) / np.where(total == 0, 1, total)
-    out[...] = y.reshape(-1)
+    total = weights.sum(-1, keepdims=True)
+    return weights.astype(q.dtype), np.where(total == 0, 1, total), top
+
+
+def _attention(step: Structured, *operands: Any) -> None:
+    t, s, d, e = step.arg[1]
+    *xs, out = operands
+    q, k, v, *masks = _heads(step, xs, (t, d), (s, d), (s, e), (t, s))
+    weights, total, _ = _weights(step, q, k, masks)
+    out[...] = (np.matmul(weights, v) / total).reshape(-1)
+
+
+def _attention_grad(step: Structured, *operands: Any) -> None:
+    t, s, d, e = step.arg[1]
+    *xs, out = operands
+    shapes = ((t, d), (s, d), (s, e), (t, e), (t, 1), (t, s))
+    q, k, v, g, shares, *masks = _heads(step, xs, *shapes)
+    weights, total, top = _weights(step, q, k, masks)
+    logs = np.where(top == -np.inf, np.inf, top + np.log(total))
+    weights = (weights / total).astype(q.dtype)
+    scores = weights * (np.matmul(g, v.swapaxes(-1, -2)) - shares) * q.dtype.type(step.arg[2])
+    turned = weights.swapaxes(-1, -2), scores.swapaxes(-1, -2)
+    found = np.matmul(scores, k), np.matmul(turned[1], q), np.matmul(turned[0], g), logs
+    out[...] = np.concatenate([x.reshape(-1) for x in found])
 
 
 def _columns(x: Any, arg: tuple[int, ...]) -> Any:
@@ -334,4 +361,5 @@ _STRUCTURED: dict[str, Any] = {
     "copy": _copy, "matmul": _matmul, "linear": _linear, "conv2d": _conv2d,
     "conv2d_input": _conv2d_input, "conv2d_weight": _conv2d_weight, "scan": _scan, "sort": _sort,
     "scatter": _scatter, "attention": _attention,
+    "attention_grad": _attention_grad,
 }  # fmt: skip

@@ -95,17 +95,20 @@ def _conv(step: Structured) -> list[Launch]:
 
 def _attention(step: Structured) -> list[Launch]:
     batch, (t, s, d, e), scale, causal, *views = step.arg
-    *inputs, out = step.operands
-    kind = 0 if len(inputs) < 4 else 2 if step.dtypes[3] is bool_ else 1
-    views += [((0,) * len(batch), 0, 0)] * (4 - len(views))
+    slots, types = [*step.operands], [*step.dtypes]
+    out, grad = slots.pop(), step.op == "attention_grad"
+    more = 2 if grad else 0  # the result's gradient, and shares: behind the mask
+    kind = 0 if len(slots) - more < 4 else 2 if types[3 + more] is bool_ else 1
+    masks, rest = (slots[3 + more :] or [out]), slots[3 : 3 + more]
+    views = [*views[:3], *(views[3 + more :] or [((0,) * len(batch), 0, 0)]), *views[3 : 3 + more]]
     dims = zip(batch, *(lead for lead, *_ in views), strict=True)
     places = [word for _, *place in views for word in place]
     words = [t, s, d, e, *unpack("<i", pack("<f", scale)), causal, kind, *places, len(batch)]
     words += [word for dim in dims for word in dim]
-    flops = prod(batch) * t * s * (d + e + 16) * (1 if causal else 2)
-    shares = max(1, min(64, prod(batch) * -(-t // QUERIES), flops // SHARE))
-    slots = (*inputs[:3], out, *(inputs[3:] or (out,)))
-    return _launch("attention_f", slots, words, shares)
+    heads, width = prod(batch), 3 * d + 2 * e if grad else d + e
+    units = heads if grad else heads * -(-t // QUERIES)
+    shares = max(1, min(64, units, heads * t * s * (width + 16) * (1 if causal else 2) // SHARE))
+    return _launch(f"{step.op}_f", (*slots[:3], out, *masks, *rest), words, shares)
 
 
 def _letter(step: Structured) -> str:
@@ -149,6 +152,7 @@ _STRUCTURED: dict[str, Callable[[Structured], list[Launch]]] = {
     "scatter": _scatter,
     "copy": _copy,
     "attention": _attention,
+    "attention_grad": _attention,
 }
 
 

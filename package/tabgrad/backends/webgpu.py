@@ -36,6 +36,7 @@ CAPS = Caps(
     epilogues=True, factors=True,
     joined=1 << 16,  # larger ones keep the GPU busy for longer than a launch takes
     attention=variants.FEW + 1,  # products of few rows have more workgroups
+    scores=1 << 24,  # 64 MB; below, ten products by the kernels take longer than six and a softmax
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _FEW_PACKED = 16  # rows up to which a workgroup per row of a packed weight does better than tiles
@@ -227,7 +228,7 @@ def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
     return replace_section(text, "fours", functions)
 
 
-def _batched(text: str, sizes: tuple[int, ...], *views: Any) -> str:
+def _batched(text: str, sizes: tuple[int, ...], *views: Any, part: str = "batch") -> str:
     """The function that says where the factors of a batch begin."""
     lines, names = [], "pqrs"[: len(views)]
     for name, (strides, offset, *_) in zip(names, views, strict=True):
@@ -236,7 +237,8 @@ def _batched(text: str, sizes: tuple[int, ...], *views: Any) -> str:
     body = "".join(f"  {line}\n" for line in dict.fromkeys(lines))
     vector = f"vec{len(views)}<u32>"
     body += f"  return {vector}({', '.join(names)});\n"
-    return replace_section(text, "batch", f"fn bases(z: u32) -> {vector} {{\n{body}}}\n")
+    head = section(text, part).partition("(")[0]
+    return replace_section(text, part, f"{head}(z: u32) -> {vector} {{\n{body}}}\n")
 
 
 def _quads(
@@ -272,21 +274,50 @@ def _attention(step: Structured, limits: Limits) -> list[Launch]:
         fit = (r for r in (4, 2) if r * cols <= 16 and _tiles(t, 8 * r) * batch >= variants.ENOUGH)
         rows, deep = next(fit, 1), _tiles(_tiles(d, 4), _tiles(d, 32))
         values["PART"] = next(n for n in (32, 16, 8, 4) if n * cols <= 64)
-    if len(step.operands) > 4:
-        type_, score = "f32", "score + mask[at]"
-        if step.dtypes[4] is bool_:
-            type_, score = "i32", "select(of_bits(0xff800000u), score, mask[at] != 0)"
-        text = text.replace("return score", f"return {score}")
-        text += f"@group(0) @binding(4) var<storage, read> mask: array<{type_}>;\n"
+    text = _masked(step, text, 4)
     down = _tiles(t, each * rows)
     values |= {"ROWS": rows, "COLS": cols, "DEEP": deep, "DOWN": down}
     text = substitute(repeat(text, {"i": rows, "j": cols, "s": 4, "u": deep, "e": 4}), values)
     return [_launch(step, _batched(text, sizes, *views), *grid(batch * down))]
 
 
+def _masked(step: Structured, text: str, binding: int) -> str:
+    """With a mask, if the step has one."""
+    if len(step.operands) == binding:
+        return text
+    type_, score = "f32", "score + mask[at]"
+    if step.dtypes[binding] is bool_:
+        type_, score = "i32", "select(of_bits(0xff800000u), score, mask[at] != 0)"
+    text = re.sub(r"(fn masked.*return) score", rf"\1 {score}", text)
+    return f"{text}@group(0) @binding({binding}) var<storage, read> mask: array<{type_}>;\n"
+
+
+def _attention_grad(step: Structured, limits: Limits) -> list[Launch]:
+    sizes, (t, s, d, e), scale, causal, *views = step.arg
+    step = _ordered(step, (0, 1, 2, 3, 4, -1, 5)[: len(step.operands)])  # a mask last
+    views += [((0,) * len(sizes), 0, 0)] * (6 - len(views))
+    batch, cols = math.prod(sizes), _tiles(max(d, e), 32)
+    deep = _tiles(_tiles(d, 4), _tiles(d, 32))
+    values = {"BATCH": batch, "T": t, "S": s, "D": d, "E": e, "CAUSAL": causal, "COLS": cols,
+              "DEEP": deep, "SCALE": struct.unpack("<I", struct.pack("<f", scale))[0],
+              "PART": next(n for n in (32, 16, 8, 4) if n * cols <= 64)}  # fmt: skip
+    rows_at = (("Q_ROW", "K_ROW", "V_ROW", "G_ROW", "SHARE_ROW", "MASK_ROW"), views)
+    values |= {name: view[2] for name, view in zip(*rows_at, strict=True)}
+    text = _fours(_masked(step, source("attention_grad"), 6), (d, d, e, e), views)
+    text = _batched(_batched(text, sizes, *views[:4]), sizes, *views[4:], part="more")
+    launches = []
+    for keys, own in (False, t), (True, s):
+        rows = 2 if cols <= 4 and _tiles(own, 16) * batch >= variants.ENOUGH else 1
+        down = _tiles(own, 8 * rows)
+        values |= {"KEYS": keys, "ROWS": rows, "DOWN": down}
+        made = substitute(repeat(text, {"i": rows, "j": cols, "e": 4}), values)
+        launches.append(_launch(step, made, *grid(batch * down)))
+    return launches
+
+
 def _fours(text: str, widths: tuple[int, ...], views: Any) -> str:
     """Four elements per access wherever rows lie on their 16 bytes."""
-    for x, width, (lead, offset, row) in zip("qkv", widths, views, strict=False):
+    for x, width, (lead, offset, row) in zip("qkvg", widths, views, strict=False):
         if not any(n % 4 for n in (*lead, offset, row, width)):
             text = re.sub(rf"vec4<f32>\({x}\[.*\);", f"{x}[at / 4u];", text)
             text = text.replace(f" {x}: array<f32>", f" {x}: array<vec4<f32>>")
@@ -471,4 +502,5 @@ _STRUCTURED: dict[str, Callable[[Structured, Limits], list[Launch]]] = {
     "matmul": _matmul, "linear": _linear, "conv2d": _conv, "conv2d_input": _conv,
     "conv2d_weight": _conv, "scan": _scan, "sort": _sort, "scatter": _scatter, "copy": _copy,
     "attention": _attention,
+    "attention_grad": _attention_grad,
 }  # fmt: skip

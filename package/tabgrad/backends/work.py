@@ -11,7 +11,8 @@ from ..dtypes import DTYPES, float64, int64
 Key = tuple[Any, ...]
 
 _FREE = ("view", "const", "iota", "number", "empty")
-_PRODUCTS = ("matmul", "linear", "attention", "conv2d", "conv2d_input", "conv2d_weight")
+_CONVOLUTIONS = ("conv2d", "conv2d_input", "conv2d_weight")
+_PRODUCTS = ("matmul", "linear", "attention", "attention_grad", *_CONVOLUTIONS)
 _ALONE = ("reduce", "scan", "sort", "scatter", *_PRODUCTS)  # begin a kernel, mostly
 
 
@@ -104,6 +105,9 @@ def _flops(key: Key, entry: Key) -> int:
     if op == "attention":  # scores, and sums of the values
         q, k = (_shape(key[s]) for s in srcs[:2])
         return 2 * prod(_shape(entry)[:-1]) * k[-2] * (q[-1] + _shape(entry)[-1])
+    if op == "attention_grad":  # scores again, those of the gradient, and three sums
+        q, k, _, g = (_shape(key[s]) for s in srcs[:4])
+        return 2 * prod(g[:-1]) * k[-2] * (3 * q[-1] + 2 * g[-1])
     n, c, _, _, o, kh, kw, oh, ow, *_, groups = arg
     return 2 * n * o * oh * ow * (c // groups) * kh * kw
 

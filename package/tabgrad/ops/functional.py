@@ -357,8 +357,19 @@ def _attention_node(q: Node, k: Node, v: Node, *mask: Node, scale: float, causal
     return Node("attention", (q, k, v, *mask), shape, q.dtype, (scale, causal))
 
 
-# without gradients: where they are wanted attention is composed of products and a softmax
+def _attention_grad_node(
+    q: Node, k: Node, v: Node, g: Node, shares: Node, *mask: Node, scale: float, causal: bool
+) -> Node:
+    heads, ((t, e), (s, d)) = numel(g.shape[:-2]), (g.shape[-2:], k.shape[-2:])
+    all_of_them = (heads * (t * d + s * d + s * e + t),)
+    return Node(
+        "attention_grad", (q, k, v, g, shares, *mask), all_of_them, q.dtype, (scale, causal)
+    )
+
+
+# their gradients: nn/functional/_attention.py
 ATTENTION = Row("scaled_dot_product_attention", "query key value mask", _attention_node)
+ATTENTION_GRAD = Row("scaled_dot_product_attention_backward", "", _attention_grad_node)
 
 
 class Conv(tuple[int, ...]):

@@ -219,7 +219,7 @@ class Emitter:
     def _structured(self, node: Node) -> None:
         if node.op == "matmul":
             self._matmul(node)
-        elif node.op == "attention":
+        elif node.op in ("attention", "attention_grad"):
             self._attention(node)
         elif node.op == "scatter":
             base, index, value = node.srcs
@@ -252,13 +252,13 @@ class Emitter:
         self._step("matmul", arg, operands, node.arg.end if more or node.arg else None)
 
     def _attention(self, node: Node) -> None:
-        q, k, v, *_ = node.srcs
-        batch = node.shape[:-2]
+        q, k, v, *more = node.srcs
+        batch = (more[0] if node.op == "attention_grad" else node).shape[:-2]
         slots, views = zip(*(self._matrix(s, batch, True) for s in node.srcs), strict=True)
         sizes, leads = collapse(batch, [view[0] for view in views])
         places = [(lead, *view[1:3]) for lead, view in zip(leads, views, strict=True)]
         shape = (q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1])
-        self._step("attention", (sizes, shape, *node.arg, *places), (*slots, self.slot_for(node)))
+        self._step(node.op, (sizes, shape, *node.arg, *places), (*slots, self.slot_for(node)))
 
     def _matrix(self, node: Node, batch: Shape, rows: bool = False) -> tuple[int, tuple[Any, ...]]:
         """An operand as slot and (batch strides, offset, row stride, column stride).

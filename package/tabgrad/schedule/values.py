@@ -36,6 +36,7 @@ class Caps(NamedTuple):
     factors: bool = False  # and multiply; else weights are scaled
     joined: int = 0  # elementwise steps of at most so many elements share a launch
     attention: int = 0  # queries from which on its kernel is used; 0: there is none
+    scores: int = 0  # of attention with gradients, from which on they are not stored
 
 
 class Graph(NamedTuple):

@@ -1,17 +1,20 @@
-"""Attention: one kernel where no gradient is wanted, else two matrix products and a softmax."""
+"""Attention: one kernel and one for its gradients; else two matrix products and a softmax."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ... import autograd
+from ...autograd.function import Function
 from ...dtypes import bool_, float64
-from ...ops.functional import ATTENTION, apply
+from ...ops.functional import ATTENTION, ATTENTION_GRAD, apply
 from ...tensor import Tensor
 from ._activation import softmax
 from ._sparse import dropout
 
 _WIDEST = 512  # elements of a head that the kernel has room for
+_LONGEST = 1 << 16  # keys that the kernel of the gradients has room for
 
 
 def scaled_dot_product_attention(
@@ -26,8 +29,9 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(q · kᵀ · scale + mask) · v
 
-    A query that may see no key gives zeros. Without gradients (``torch.no_grad``) and dropout the
-    scores of L × S are never stored.
+    A query that may see no key gives zeros. Without dropout, and without a gradient of the mask,
+    the L × S scores are never stored: the backward computes them again, block by block, as
+    FlashAttention does (Dao et al., https://arxiv.org/abs/2205.14135).
 
     Args:
         query: (…, L, E).
@@ -63,21 +67,22 @@ def scaled_dot_product_attention(
     if dropout_p > 0 or not _has_kernel(query, key, value, attn_mask):
         y = _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
     else:
-        mask = () if attn_mask is None else (_matrix(attn_mask, query, key),)
-        y = apply(ATTENTION, query, key, value, *mask, scale=float(scale), causal=is_causal)
+        mask = None if attn_mask is None else _matrix(attn_mask, query, key)
+        y = ScaledDotProductFlashAttention.apply(query, key, value, mask, float(scale), is_causal)
     return y.flatten(-4, -3) if grouped else y
 
 
 def _has_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool:
-    """Does the device have a kernel for these, and is no gradient wanted? What does not fit
-    together is composed too, for the messages."""
+    """Does the device have a kernel for these, and one for the gradients that are wanted? What does
+    not fit together is composed too, for the messages."""
     inputs = (query, key, value) if mask is None else (query, key, value, mask)
-    wanted = autograd.mode.grad and any(x.requires_grad for x in inputs)
-    if wanted or min(x.ndim for x in inputs[:3]) < 2:
+    if min(x.ndim for x in inputs[:3]) < 2:
         return False
     (length, size), (keys, width) = query.shape[-2:], value.shape[-2:]
+    wanted = autograd.mode.grad and any(x.requires_grad for x in inputs)
     return (
         0 < query.storage.device.caps.attention <= length
+        and not (wanted and _stores_scores(query, value, mask))
         and query.dtype.is_floating_point
         and query.dtype is not float64
         and all(x.dtype is query.dtype or (x is mask and x.dtype is bool_) for x in inputs)
@@ -86,6 +91,62 @@ def _has_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) 
         and width <= _WIDEST
         and (mask is None or _spreads(mask.shape[-2:], (length, keys)))
     )
+
+
+def _stores_scores(query: Tensor, value: Tensor, mask: Tensor | None) -> bool:
+    """Is the composition the better way to the gradients, or the only one?"""
+    keys, width = value.shape[-2:]
+    few = query.shape[:-1].numel() * keys < max(query.storage.device.caps.scores, 1)
+    return few or not width or keys > _LONGEST or (mask is not None and mask.requires_grad)
+
+
+class ScaledDotProductFlashAttention(Function):
+    """Attention by its kernels, whose gradients are made together; those of the gradients come from
+    the composition."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
+    ) -> Tensor:
+        xs = (q, k, v) if mask is None else (q, k, v, mask)
+        out = apply(ATTENTION, *xs, scale=scale, causal=causal)
+        ctx.save_for_backward(q, k, v, mask, out)
+        ctx.options = (scale, causal)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, mask, out = ctx.saved_tensors
+        found = (_differentiable if autograd.mode.grad else _gradients)(ctx, g, q, k, v, mask, out)
+        return (*found, None, None, None)
+
+
+def _gradients(
+    ctx: Any, g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, out: Tensor
+) -> list[Tensor]:
+    """Those of q, k and v by the kernel, which lays them one behind the other."""
+    scale, causal = ctx.options
+    shares = (g.float() * out).sum(-1, keepdim=True)  # of each row of weights, Σ w ∘ (g vᵀ)
+    xs = (q, k, v, g, shares, *(() if mask is None else (mask,)))
+    flat = apply(ATTENTION_GRAD, *xs, scale=scale, causal=causal)
+    found, at = [], 0
+    for x in (q, k, v):
+        shape = (*out.shape[:-2], *x.shape[-2:])
+        n = math.prod(shape)
+        found.append(flat[at : at + n].view(shape))
+        at += n
+    return found
+
+
+def _differentiable(
+    ctx: Any, g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, out: Tensor
+) -> list[Tensor | None]:
+    """The same where they will be differentiated again."""
+    scale, causal = ctx.options
+    y = _composed(q, k, v, mask, 0.0, causal, scale)
+    xs = [x for x, wanted in zip((q, k, v), ctx.needs_input_grad, strict=False) if wanted]
+    found = iter(autograd.grad(y, xs, g, create_graph=True))
+    return [next(found) if wanted else None for wanted in ctx.needs_input_grad[:3]]
 
 
 def _spreads(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
