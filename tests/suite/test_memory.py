@@ -178,6 +178,39 @@ def test_a_training_step_holds_parameters_and_gradients_only(compiled: bool) -> 
     assert torch.max_memory_allocated() <= before + 2000, "a parameter is written in place"
 
 
+def peak(f: Any) -> int:
+    """The most bytes that a call needs over what is there."""
+    settled()
+    torch.reset_peak_memory_stats()
+    before = torch.max_memory_allocated()
+    f()
+    bytes_: int = torch.max_memory_allocated() - before
+    return bytes_
+
+
+def test_a_compiled_step_needs_no_more_memory_than_ordinary_code() -> None:
+    """Gradients are computed as the way back comes past them, whatever order they are kept in."""
+    nn = torch.nn
+    model = nn.Sequential(*[m for _ in range(6) for m in (nn.Linear(40, 40), nn.Tanh())])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(400, 40)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    compiled = torch.compile(step)
+    for _ in range(4):
+        step().item()
+    plain = peak(lambda: step().item())
+    for _ in range(6):
+        compiled().item()
+    assert peak(lambda: compiled().item()) <= 1.02 * plain
+
+
 def test_a_function_holds_nothing_after_the_way_back() -> None:
     class Square(torch.autograd.Function):
         @staticmethod

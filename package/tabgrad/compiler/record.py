@@ -62,6 +62,7 @@ class Recorder:
         self.used: dict[int, int] = {}  # buffers of leaves, numbered
         self.sources: list[Any] = []  # and where each comes from
         self.roots: list[Node] = []
+        self.order: list[int] = []  # in which they are computed
         self.root_of: dict[int, int] = {}
         self.news: list[New] = []
         self.new_tensors: list[Tensor] = []
@@ -363,7 +364,20 @@ class Recorder:
         )  # fmt: skip
         if not given:
             return None
-        return self._device().planned(graph._replace(given=given), self.roots)
+        return self._planned(graph._replace(given=given))
+
+    def _by_age(self) -> list[int]:
+        """Numbers of the roots, the oldest value first, as ordinary code computes them: a gradient
+        that waits for a younger one keeps what it is made of in memory."""
+        pending = [s.node for cell in self._device().pending if (s := cell()) is not None]
+        age = {id(node): k for k, node in reversed([*enumerate(pending)])}
+        return sorted(range(len(self.roots)), key=lambda k: age.get(id(self.roots[k]), len(age)))
+
+    def _planned(self, graph: plans.Pending) -> Any:
+        """The plan, whose results are in the order of the roots."""
+        plan = self._device().planned(graph, [self.roots[k] for k in self.order])
+        outs = dict(zip(self.order, plan.outs, strict=True))
+        return plan._replace(outs=[outs[k] for k in range(len(outs))])
 
     def _slots(self, now: list[Any], before: list[Any]) -> list[tuple[int, int | None]]:
         """Places whose tensor is another now: (place, where the tensor is found)."""
@@ -387,7 +401,8 @@ class Recorder:
                 raise Refused("a tensor that it makes stays in some place other than its results")
 
     def _run(self, make: Any, writes: Any, grads: Any, states: Any, backward: Any) -> None:
-        graph = plans.linearize(self.roots) if self.roots else None
+        self.order = self._by_age()
+        graph = plans.linearize([self.roots[k] for k in self.order]) if self.roots else None
         leaves = [self._source(n.buffer) for n in graph.leaves] if graph else []
         device = self._device()
         held = [n.arg for n in graph.numbers] if graph else []
@@ -404,7 +419,7 @@ class Recorder:
                 if type(n.arg) is Live:
                     n.arg = n.arg.book.values[n.arg.index]
             if self.watch is not None:
-                plan = device.planned(graph, self.roots)
+                plan = self._planned(graph)
                 in_place = self._in_place(graph, leaves, writes)
             if plan is not None and backward is not None:  # which begins with what this computes
                 buffers = [n.buffer for n in graph.leaves]
