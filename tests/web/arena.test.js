@@ -19,7 +19,7 @@ function assertApart(lives, bytes) {
   }
 }
 
-const life = (bytes, from, to) => ({ slot: 0, bytes, from, to, offset: -1 });
+const life = (bytes, from, to) => ({ slot: 0, bytes, from, to, host: -1, offset: -1 });
 
 test("a chain of equal values takes the room of two", () => {
   const lives = Array.from({ length: 50 }, (_, k) => life(640, k, k + 1));
@@ -58,4 +58,58 @@ test("sizes that are no multiple of the alignment, and nothing at all", () => {
   const bytes = layOut(lives);
   assertApart(lives, bytes);
   assert.equal(layOut([]), 0);
+});
+
+test("what dies before a result is there lies in its memory", () => {
+  const lives = [
+    life(640, 0, 4),
+    life(320, 1, 2),
+    life(300, 3, 4),
+    life(640, 2, 9),
+    life(64, 5, 6),
+  ];
+  const results = [
+    { slot: 7, bytes: 640, from: 5 },
+    { slot: 8, bytes: 330, from: 7 },
+    { slot: 9, bytes: 32, from: 9 },
+  ];
+  assert.equal(layOut(lives, results), 640);
+  assert.deepEqual(
+    lives.map(({ host, offset }) => [host, offset]),
+    [
+      [7, 0], // exactly
+      [8, 0], // room for both, one after the other
+      [8, 0],
+      [-1, 0], // lives on
+      [9, 0], // the smallest that has room: memory comes in pieces of 64 bytes
+    ],
+  );
+});
+
+test("random lives and results: apart in each, and never in one that is there", () => {
+  let seed = 11;
+  const random = (n) => (seed = (seed * 48271) % 2147483647) % n;
+  let without = 0;
+  let within = 0;
+  for (let round = 0; round < 50; round++) {
+    const make = () => life(1 + random(3000), random(40), 0);
+    const lives = Array.from({ length: 1 + random(60) }, make);
+    for (const one of lives) one.to = one.from + random(20);
+    const results = Array.from({ length: random(12) }, (_, k) => ({
+      ...{ slot: 100 + k, bytes: 1 + random(4000), from: random(70) },
+    }));
+    without += layOut(lives.map((one) => ({ ...one })));
+    const bytes = layOut(lives, results);
+    within += bytes;
+    assertApart(
+      lives.filter(({ host }) => host < 0),
+      bytes,
+    );
+    for (const { slot, bytes, from } of results) {
+      const guests = lives.filter(({ host }) => host === slot);
+      assertApart(guests, Math.ceil(bytes / 64) * 64);
+      assert.ok(guests.every(({ to }) => to < from));
+    }
+  }
+  assert.ok(within < 0.9 * without, `${within} instead of ${without}`);
 });

@@ -21,7 +21,7 @@ const ALL = 1 << 20; // threads
  * @property {number[][]} places by slot, where its address goes
  * @property {number[]} known by slot, the address that is there
  * @property {import("./arena.js").Life[]} temps
- * @property {number} room bytes of all temporaries
+ * @property {number} room bytes of the temporaries that lie in no result
  * @property {number} threads that may help
  */
 
@@ -57,7 +57,7 @@ export function runner(exports, memory, space, compile, start) {
     if (shares >= WORTH) start();
     plan.own = {
       ...{ block, bytes, list: first, cells: first + cells, places, temps },
-      ...{ names: launches.map(({ kernel }) => kernel.name), room: layOut(temps) },
+      ...{ names: launches.map(({ kernel }) => kernel.name), room: layOut(temps, results(plan)) },
       ...{ known: plan.bytes.map(() => -1), threads: shares < WORTH ? 1 : ALL },
     };
   }
@@ -100,7 +100,8 @@ export function runner(exports, memory, space, compile, start) {
       for (let k = leaves; k < leaves + outs; k++)
         slots[k] = { address: space.alloc(bytes[k]), bytes: bytes[k] };
       for (let k = 0; k < leaves + outs; k++) put(own, k, slots[k].address);
-      for (const { slot, offset } of temps) put(own, slot, block + offset);
+      for (const { slot, host, offset } of temps)
+        put(own, slot, (host < 0 ? block : slots[host].address) + offset);
       if (scalars) memory.i32.set(cells, own.cells);
       go(own);
     } finally {
@@ -151,9 +152,30 @@ function lives({ commands, bytes, leaves, outs }) {
   const found = new Map();
   commands.forEach(({ op, slots: [slot] }, k) => {
     if (op === ALLOC && slot >= leaves + outs)
-      found.set(slot, { slot, bytes: bytes[slot], from: k, to: commands.length, offset: 0 });
+      found.set(slot, {
+        slot,
+        bytes: bytes[slot],
+        from: k,
+        to: commands.length,
+        host: -1,
+        offset: 0,
+      });
     const life = op === FREE && found.get(slot);
     if (life) life.to = k;
   });
   return [...found.values()];
+}
+
+/**
+ * The results of a plan, and from which command on they are there.
+ * @param {Plan} plan
+ */
+function results({ commands, bytes, leaves, outs }) {
+  /** @type {import("./arena.js").Result[]} */
+  const found = [];
+  commands.forEach(({ op, slots: [slot] }, from) => {
+    if (op === ALLOC && slot >= leaves && slot < leaves + outs)
+      found.push({ slot, bytes: bytes[slot], from });
+  });
+  return found;
 }
