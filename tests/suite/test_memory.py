@@ -243,6 +243,27 @@ def test_a_function_holds_nothing_after_the_way_back() -> None:
         gc.enable()
 
 
+def test_an_elementwise_result_takes_the_memory_of_what_it_is_the_last_to_read() -> None:
+    a = torch.randn(100, 100)
+    a.tolist()
+    product = a @ a
+    want = torch.tensor(product.tolist()).sin()
+    del product
+    assert (a @ a).sin().tolist() == want.tolist()  # and there is a plan for it
+    assert peak(lambda: (a @ a).sin().tolist()) <= 1.1 * a.nbytes
+    m = a @ a
+    m.tolist()
+    for f in (  # what is read again, elsewhere or by others
+        lambda m: m.sin() + m.t(),
+        lambda m: m.sin() * m.sum(),
+        lambda m: (m.sin(), m.cos() @ a, m * 2),
+        lambda m: m.sin().view(50, 200)[:, ::2] + m.view(50, 200)[:, 1::2],
+        lambda m: (m.sin() * m, (m.sin() * m).sum(1)),
+        lambda m: torch.cat([m.sin(), m]) @ a,
+    ):
+        torch.testing.assert_close(f(a @ a), f(m), rtol=1e-4, atol=1e-4)
+
+
 def test_an_old_value_is_written_over_only_if_nobody_holds_it() -> None:
     x = torch.arange(600.0)
     x.tolist()

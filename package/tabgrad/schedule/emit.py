@@ -45,7 +45,8 @@ class Emitter:
         self.keep: list[Node] = []
         held = {id(base_of(r)) for r in graph.roots}
         self.given = {k: leaves[k] for k in given if id(leaves[k]) not in held}
-        self.readers: dict[int, set[int]] = {}  # of leaves that are given: the steps to come
+        self.held = held
+        self.readers: dict[int, set[int]] = {}  # of values whose memory ends: the steps to come
 
     def run(self) -> Schedule:
         out_nodes = [peel(r) for r in self.graph.roots]
@@ -91,39 +92,50 @@ class Emitter:
                     order.append(unit)
         return order
 
-    # -- memory that is given
+    # -- memory of values that end
 
     def _find_readers(self, unit_of: dict[int, Unit]) -> None:
-        self.readers = {id(leaf): set() for leaf in self.given.values()}
+        ending = [*map(id, self.given.values()), *(k for k in unit_of if k not in self.held)]
+        self.readers = {k: set() for k in ending}
         for node in self.graph.order:
             for s in node.srcs if node.op != "view" else ():
                 if id(base_of(s)) in self.readers:
                     self.readers[id(base_of(s))].add(id(unit_of[id(node)]))
 
     def _take_over(self, group: Group) -> None:
-        """Results of an elementwise kernel go to the memory of leaves that it is the last to read,
+        """Results of an elementwise kernel go to the memory of values that it is the last to read,
         element by element."""
         if group.inner is not None or group.sink.op == "store":
             return
         members = self._ordered(group)
-        for k, leaf in [*self.given.items()]:
-            if numel(leaf.shape) == numel(group.dims) and self.readers[id(leaf)] <= {id(group)}:
-                result = self._heir(group, members, leaf)
+        for k, value in self._ending(group, members).items():
+            same = numel(value.shape) == numel(group.dims)
+            if same and self.readers[id(value)] <= {id(group)}:
+                result = self._heir(group, members, value)
                 if result is not None:
                     self.slot_of[id(result)] = k
-                    del self.given[k]
+                    self.given.pop(k, None)
 
-    def _heir(self, group: Group, members: list[Node], leaf: Node) -> Node | None:
-        """A result that can be written where the leaf is: after the leaf is read."""
-        n = numel(leaf.shape)
-        found, read = None, not self.readers[id(leaf)]
+    def _ending(self, group: Group, members: list[Node]) -> dict[int, Node]:
+        """By slot: leaves that are given, and what the group reads of values in between."""
+        found = dict(self.given)
+        for value in (base_of(s) for m in members for s in m.srcs):
+            k = self.slot_of.get(id(value), -1)
+            if k >= self.n_leaf and id(value) in self.readers and id(value) not in group.members:
+                found[k] = value
+        return found
+
+    def _heir(self, group: Group, members: list[Node], value: Node) -> Node | None:
+        """A result that can be written where the value is: after that is read."""
+        n = numel(value.shape)
+        found, read = None, not self.readers[id(value)]
         for node in members:
-            mine = [s for s in node.srcs if base_of(s) is leaf]
-            whole = all(peel(s) is leaf and numel(s.shape) == n for s in mine)
-            if not whole or (node.op == "take" and base_of(node.srcs[0]) is leaf):
+            mine = [s for s in node.srcs if base_of(s) is value]
+            whole = all(peel(s) is value and numel(s.shape) == n for s in mine)
+            if not whole or (node.op == "take" and base_of(node.srcs[0]) is value):
                 return None
             read = read or bool(mine)
-            fits = node.dtype is leaf.dtype and numel(node.shape) == n
+            fits = node.dtype is value.dtype and numel(node.shape) == n
             free = id(node) in group.stores and id(node) not in self.slot_of
             if found is None and read and fits and free:
                 found = node
@@ -282,8 +294,7 @@ class Emitter:
         if sink.op == "store":
             base = peel(sink.srcs[0])
             self._base_slot(base, sink)
-        if self.given:
-            self._take_over(group)
+        self._take_over(group)
         body = Body(self, group)
         for node in self._ordered(group):
             body.member(node)
