@@ -50,11 +50,38 @@ def mlp(optimizer):
     return training(model, optimizer(model.parameters()), x, labels)
 
 
+class Block(nn.Module):
+    """A layer of a transformer that sees what came before."""
+
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.heads = heads
+        self.ln1, self.ln2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.fc, self.out = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def forward(self, x):
+        batch, length, dim = x.shape
+        qkv = self.qkv(self.ln1(x)).view(batch, length, 3, self.heads, dim // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.proj(y.transpose(1, 2).reshape(batch, length, dim))
+        return x + self.out(F.gelu(self.fc(self.ln2(x))))
+
+
+def transformer():
+    model = nn.Sequential(*[Block(256, 8) for _ in range(4)], nn.Linear(256, 64))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    x, labels = torch.randn(1, 1024, 256), torch.randint(0, 64, (1024,))
+    return training(lambda x: model(x)[0], optimizer, x, labels)
+
+
 STEPS = {
     "small CNN, SGD": cnn,
     "MLP of four layers of 1,024, SGD": lambda: mlp(lambda p: torch.optim.SGD(p, lr=0.01)),
     "the same with momentum": lambda: mlp(lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)),
     "the same with Adam": lambda: mlp(lambda p: torch.optim.Adam(p, lr=0.001)),
+    "transformer of four layers of 256, 1,024 tokens, SGD": transformer,
 }
 
 
