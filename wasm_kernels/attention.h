@@ -51,7 +51,8 @@ static inline int begin(const int32_t *words, int operands, int number, int x) {
   return at;
 }
 
-static inline void read_head(Head *h, const int32_t *words, int operands, int number, uint8_t **buffers) {
+static inline void read_head(Head *h, const int32_t *words, int operands, int number,
+                             uint8_t **buffers) {
   h->q = (const float *)buffers[0] + begin(words, operands, number, 0);
   h->k = (const float *)buffers[1] + begin(words, operands, number, 1);
   h->v = (const float *)buffers[2] + begin(words, operands, number, 2);

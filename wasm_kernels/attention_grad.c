@@ -11,7 +11,7 @@
 // Bound by multiply-adds: 3 D + 2 E of them for each score.
 #include "attention.h"
 
-#define SCORES (64 * 1024)
+#define SCORES (64 * 1024)  // of w, and of s
 #define ROWS 64  // enough that packing k and v for them costs little
 
 static _Thread_local _Alignas(16) float weights[SCORES], slopes[SCORES];
@@ -68,6 +68,7 @@ KERNEL(attention_grad_f) {
     x.dq = dq + u * t * d, x.dk = dk + u * s * d, x.dv = dv + u * s * e;
     __builtin_memset(x.dk, 0, sizeof(float) * (unsigned)(s * d));
     __builtin_memset(x.dv, 0, sizeof(float) * (unsigned)(s * e));
-    for (int row = 0; row < t; row += rows) some_queries(&h, &x, row, least_f(rows, t - row), stride);
+    for (int row = 0; row < t; row += rows)
+      some_queries(&h, &x, row, least_f(rows, t - row), stride);
   }
 }

@@ -14,8 +14,8 @@ VIRTUAL = ("number", "const", "iota")
 FUSIBLE = frozenset(ELEMENTWISE) | {"cast", "index", "take", "copy", "reduce"}
 # costs less than to read the result from memory
 CHEAP = frozenset(
-    "add sub mul neg abs where maximum minimum eq ne lt le gt ge and or xor not isnan sign phi".split()
-) | {"cast", "copy"}
+    "add sub mul neg abs where maximum minimum eq ne lt le gt ge and or xor not isnan sign".split()
+) | {"cast", "copy", "phi"}
 PACKED = (float16, bfloat16)
 DEEP = 12  # how far views are moved down and numbers are folded: bounds the recursion
 
