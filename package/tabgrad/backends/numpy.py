@@ -235,10 +235,7 @@ def _linear(step: Structured, x: Any, w: Any, *more: Any) -> None:
 
 def _heads(step: Structured, xs: Any, *shapes: tuple[int, int]) -> Any:
     """The operands of attention as (batch sizes, rows, columns)."""
-    (
-        batch,
-        *_,
-    ) = step.arg
+    batch = step.arg[0]
     for x, shape, (lead, offset, row) in zip(xs, shapes, step.arg[4:], strict=False):
         yield _window(x, (*batch, *shape), (*lead, row, 1), offset)
 
@@ -360,6 +357,5 @@ def _scatter(step: Structured, out: Any, index: Any, value: Any) -> None:
 _STRUCTURED: dict[str, Any] = {
     "copy": _copy, "matmul": _matmul, "linear": _linear, "conv2d": _conv2d,
     "conv2d_input": _conv2d_input, "conv2d_weight": _conv2d_weight, "scan": _scan, "sort": _sort,
-    "scatter": _scatter, "attention": _attention,
-    "attention_grad": _attention_grad,
+    "scatter": _scatter, "attention": _attention, "attention_grad": _attention_grad,
 }  # fmt: skip

@@ -95,12 +95,15 @@ def _conv(step: Structured) -> list[Launch]:
 
 def _attention(step: Structured) -> list[Launch]:
     batch, (t, s, d, e), scale, causal, *views = step.arg
-    slots, types = [*step.operands], [*step.dtypes]
-    out, grad = slots.pop(), step.op == "attention_grad"
-    more = 2 if grad else 0  # the result's gradient, and shares: behind the mask
-    kind = 0 if len(slots) - more < 4 else 2 if types[3 + more] is bool_ else 1
-    masks, rest = (slots[3 + more :] or [out]), slots[3 : 3 + more]
-    views = [*views[:3], *(views[3 + more :] or [((0,) * len(batch), 0, 0)]), *views[3 : 3 + more]]
+    *slots, out = step.operands
+    grad = step.op == "attention_grad"
+    at = 5 if grad else 3  # where a mask is; the kernels have it in the fourth place
+    kind = 0 if len(slots) == at else 2 if step.dtypes[at] is bool_ else 1
+    if not kind:
+        slots, views = [*slots, out], [*views, ((0,) * len(batch), 0, 0)]
+    order = (0, 1, 2, at, *range(3, at))
+    q, k, v, *rest = (slots[i] for i in order)
+    views = [views[i] for i in order]
     dims = zip(batch, *(lead for lead, *_ in views), strict=True)
     places = [word for _, *place in views for word in place]
     words = [t, s, d, e, *unpack("<i", pack("<f", scale)), causal, kind, *places, len(batch)]
@@ -108,7 +111,7 @@ def _attention(step: Structured) -> list[Launch]:
     heads, width = prod(batch), 3 * d + 2 * e if grad else d + e
     units = heads if grad else heads * -(-t // QUERIES)
     shares = max(1, min(64, units, heads * t * s * (width + 16) * (1 if causal else 2) // SHARE))
-    return _launch(f"{step.op}_f", (*slots[:3], out, *masks, *rest), words, shares)
+    return _launch(f"{step.op}_f", (q, k, v, out, *rest), words, shares)
 
 
 def _letter(step: Structured) -> str:

@@ -501,6 +501,5 @@ def _copy(step: Structured, limits: Limits) -> list[Launch]:
 _STRUCTURED: dict[str, Callable[[Structured, Limits], list[Launch]]] = {
     "matmul": _matmul, "linear": _linear, "conv2d": _conv, "conv2d_input": _conv,
     "conv2d_weight": _conv, "scan": _scan, "sort": _sort, "scatter": _scatter, "copy": _copy,
-    "attention": _attention,
-    "attention_grad": _attention_grad,
+    "attention": _attention, "attention_grad": _attention_grad,
 }  # fmt: skip

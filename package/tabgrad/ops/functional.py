@@ -360,11 +360,9 @@ def _attention_node(q: Node, k: Node, v: Node, *mask: Node, scale: float, causal
 def _attention_grad_node(
     q: Node, k: Node, v: Node, g: Node, shares: Node, *mask: Node, scale: float, causal: bool
 ) -> Node:
-    heads, ((t, e), (s, d)) = numel(g.shape[:-2]), (g.shape[-2:], k.shape[-2:])
-    all_of_them = (heads * (t * d + s * d + s * e + t),)
-    return Node(
-        "attention_grad", (q, k, v, g, shares, *mask), all_of_them, q.dtype, (scale, causal)
-    )
+    (t, e), (s, d) = g.shape[-2:], k.shape[-2:]
+    flat = (numel(g.shape[:-2]) * (t * d + s * d + s * e + t),)
+    return Node("attention_grad", (q, k, v, g, shares, *mask), flat, q.dtype, (scale, causal))
 
 
 # their gradients: nn/functional/_attention.py

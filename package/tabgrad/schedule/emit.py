@@ -43,9 +43,8 @@ class Emitter:
         self.position = {id(n): i for i, n in enumerate(graph.order)}
         self.reads: dict[int, int] = {}
         self.keep: list[Node] = []
-        held = {id(base_of(r)) for r in graph.roots}
-        self.given = {k: leaves[k] for k in given if id(leaves[k]) not in held}
-        self.held = held
+        self.held = {id(base_of(r)) for r in graph.roots}
+        self.given = {k: leaves[k] for k in given if id(leaves[k]) not in self.held}
         self.readers: dict[int, set[int]] = {}  # of values whose memory ends: the steps to come
 
     def run(self) -> Schedule:
