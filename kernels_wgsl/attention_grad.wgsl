@@ -131,7 +131,7 @@ fn share(own: u32, other: u32) -> f32 {
   return shares[second.x + select(own, other, KEYS) * SHARE_ROW];
 }
 
-// Four others from n + part on, as columns.
+// PART others from n + part on, by columns.
 fn load(deep: bool, n: u32, part: u32, lid: u32) {
   workgroupBarrier();
   for (var f = lid; f < PART * 8u * COLS; f += 64u) {

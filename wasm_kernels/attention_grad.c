@@ -12,7 +12,7 @@
 #include "attention.h"
 
 #define SCORES (64 * 1024)  // of w, and of s
-#define ROWS 64  // enough that packing k and v for them costs little
+#define ROWS 64  // at most; k and v are packed anew for so many
 
 static _Thread_local _Alignas(16) float weights[SCORES], slopes[SCORES];
 

@@ -67,10 +67,8 @@ def gradients(f: Any, xs: Any) -> Any:
 def same_gradients(xs: Any, mask: Any = None, causal: bool = False, tol: float = 2e-5) -> None:
     scale = 1 / math.sqrt(xs[0].shape[-1])
     found = gradients(lambda *x: F.scaled_dot_product_attention(*x, mask, is_causal=causal), xs)
-    names = found[0]._grad_fn.name()
-    assert (
-        names.startswith("ScaledDot") or not xs[0].storage.device.caps.attention <= xs[0].shape[-2]
-    )
+    few = xs[0].shape[-2] < xs[0].storage.device.caps.attention
+    assert found[0]._grad_fn.name().startswith("ScaledDot") is not few
     wide = [x.float() for x in xs]
     want = gradients(lambda *x: _composed(*x, mask, 0.0, causal, scale), wide)
     for a, b in zip(found, want, strict=True):
@@ -107,8 +105,8 @@ def test_gradients_of_some(rng: Any, kernel: None) -> None:
     k.requires_grad_()
     y = F.scaled_dot_product_attention(q, k, v, torch.arange(6) < 4)
     (once,) = torch.autograd.grad(y.sum(), k, retain_graph=True)
-    (twice,) = torch.autograd.grad(y.sum(), k)
-    close(once, twice)
+    y.sum().backward()
+    close(once, k.grad)
     assert once[4:].tolist() == [[0] * 4] * 2 and once[:4].abs().min() > 0
     assert q.grad is None and v.grad is None
     q.requires_grad_()

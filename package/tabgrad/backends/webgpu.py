@@ -36,7 +36,7 @@ CAPS = Caps(
     epilogues=True, factors=True,
     joined=1 << 16,  # larger ones keep the GPU busy for longer than a launch takes
     attention=variants.FEW + 1,  # products of few rows have more workgroups
-    scores=1 << 24,  # 64 MB; below, ten products by the kernels take longer than six and a softmax
+    scores=1 << 24,  # 64 MB: the kernels make ten products, the composition six
 )  # fmt: skip
 _MOST = 65535  # workgroups along one dimension; the kernels loop over what is beyond
 _FEW_PACKED = 16  # rows up to which a workgroup per row of a packed weight does better than tiles

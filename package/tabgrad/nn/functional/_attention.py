@@ -68,7 +68,9 @@ def scaled_dot_product_attention(
         y = _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
     else:
         mask = None if attn_mask is None else _matrix(attn_mask, query, key)
-        y = ScaledDotProductFlashAttention.apply(query, key, value, mask, float(scale), is_causal)
+        options = (query, key, value, mask, float(scale), is_causal)
+        wanted = _wants_gradients(query, key, value)
+        y = ScaledDotProductFlashAttention.apply(*options) if wanted else _attend(*options)
     return y.flatten(-4, -3) if grouped else y
 
 
@@ -79,7 +81,7 @@ def _has_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) 
     if min(x.ndim for x in inputs[:3]) < 2:
         return False
     (length, size), (keys, width) = query.shape[-2:], value.shape[-2:]
-    wanted = autograd.mode.grad and any(x.requires_grad for x in inputs)
+    wanted = _wants_gradients(*inputs)
     return (
         0 < query.storage.device.caps.attention <= length
         and not (wanted and _stores_scores(query, value, mask))
@@ -91,6 +93,17 @@ def _has_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) 
         and width <= _WIDEST
         and (mask is None or _spreads(mask.shape[-2:], (length, keys)))
     )
+
+
+def _wants_gradients(*inputs: Tensor) -> bool:
+    return autograd.mode.grad and any(x.requires_grad for x in inputs)
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
+) -> Tensor:
+    xs = (q, k, v) if mask is None else (q, k, v, mask)
+    return apply(ATTENTION, *xs, scale=scale, causal=causal)
 
 
 def _stores_scores(query: Tensor, value: Tensor, mask: Tensor | None) -> bool:
@@ -108,8 +121,7 @@ class ScaledDotProductFlashAttention(Function):
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
     ) -> Tensor:
-        xs = (q, k, v) if mask is None else (q, k, v, mask)
-        out = apply(ATTENTION, *xs, scale=scale, causal=causal)
+        out = _attend(q, k, v, mask, scale, causal)
         ctx.save_for_backward(q, k, v, mask, out)
         ctx.options = (scale, causal)
         return out
