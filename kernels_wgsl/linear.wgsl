@@ -3,9 +3,10 @@
 //
 // Bindings: x (ROWS, K), w (N, K) in words, out (ROWS, N), and for integers scale (N, K / GROUP).
 // K and GROUP are multiples of 32. Of four words of int4 the lower halves come first.
-// Tiling: 64 invocations of a workgroup share the words of a row of w, 16 bytes each at a time; a
-// tree adds the shares up. Lines with names in _i, _u are repeated for each of ROWS, and for every
-// four weights of those 16 bytes.
+// Tiling: 64 invocations of a workgroup share the words of COLS rows of w, 16 bytes each at a time,
+// which meet the same x: of int8, x alone would be four times what is read of w. A tree adds the
+// shares up, or subgroups.wgsl if the GPU has them. Lines with names in _i, _j, _u are repeated for
+// each of ROWS, COLS, and for every four weights of those 16 bytes.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
@@ -20,10 +21,11 @@ const N: u32 = 1u;
 const K: u32 = 32u;
 const GROUP: u32 = 32u;
 const ROWS: u32 = 1u;
+const COLS: u32 = 1u;
 const DOWN: u32 = 1u; // blocks of ROWS
 const EACH: u32 = 16u; // weights of 16 bytes
 const STEP: u32 = max(16u / EACH, 1u); // words of four weights
-const _i = 0u; const _u = 0u; // as it stands
+const _i = 0u; const _j = 0u; const _u = 0u; // as it stands
 
 // Four weights: those of a word, the lower or higher halves of its bytes, or those of two words.
 // Shifts are written as products: adapters that compute on the CPU shift lane by lane.
@@ -34,7 +36,7 @@ fn decode(v: u32, next: u32, high: u32) -> vec4<f32> {
 }
 // decode]
 
-var<workgroup> sums: array<f32, ROWS * 64>;
+var<workgroup> sums: array<f32, ROWS * COLS * 64>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -42,23 +44,28 @@ fn main(
   @builtin(local_invocation_index) lid: u32,
 ) {
   let t = wid.x + wid.y * 32768u;
-  let n = t / DOWN;
+  let n = t / DOWN * COLS;
   if (n >= N) { return; }
   let m = t % DOWN * ROWS;
-  let m_i = min(m + _i, M - 1u); // behind the last row it is repeated
-  var s_i = 0.0;
+  let m_i = min(m + _i, M - 1u); // behind the last row and column they repeat
+  let n_j = min(n + _j, N - 1u);
+  var s_i_j = 0.0;
   for (var k = lid * EACH; k < K; k += 64u * EACH) {
-    let v = w[(n * K + k) / EACH];
-    var p_i = 0.0;
-    let b_u = decode(v[_u * STEP % 4u], v[(_u * STEP + 1u) % 4u], _u / 4u);
-    p_i += dot(x[(m_i * K + k) / 4u + _u], b_u);
-    s_i += scaled(p_i, n, k);
+    let v_j = w[(n_j * K + k) / EACH];
+    var p_i_j = 0.0;
+    let x_i_u = x[(m_i * K + k) / 4u + _u];
+    let b_j_u = decode(v_j[_u * STEP % 4u], v_j[(_u * STEP + 1u) % 4u], _u / 4u);
+    p_i_j += dot(x_i_u, b_j_u);
+    s_i_j += scaled(p_i_j, n_j, k);
   }
-  sums[_i * 64u + lid] = s_i;
+// [add
+  sums[(_i * COLS + _j) * 64u + lid] = s_i_j;
   for (var far = 32u; far > 0u; far /= 2u) {
     workgroupBarrier();
-    if (lid < far) { sums[_i * 64u + lid] += sums[_i * 64u + lid + far]; }
+    if (lid < far) { sums[(_i * COLS + _j) * 64u + lid] += sums[(_i * COLS + _j) * 64u + lid + far]; }
   }
+  let r_i_j = sums[(_i * COLS + _j) * 64u];
+// add]
   if (lid > 0u) { return; }
-  if (m + _i < M) { out[(m + _i) * N + n] = sums[_i * 64u]; }
+  out[m_i * N + n_j] = r_i_j;
 }

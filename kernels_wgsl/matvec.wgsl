@@ -3,7 +3,7 @@
 // Bindings: a, b, out. Shapes: a (…, ROWS, K), b (…, K, N) and out (…, ROWS, N), all strided.
 // Grid: groups of columns, batches. Tiling: of a workgroup, NL invocations lie along N and KL along
 // K, the longer side where b is contiguous; each makes COLS columns of its share of K, and a tree
-// adds the shares up. Lines with names in _i, _j are repeated for each of ROWS, COLS.
+// adds the shares up (where KL is 64, subgroups.wgsl if the GPU has them). Lines with names in _i, _j are repeated for each of ROWS, COLS.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
@@ -47,6 +47,7 @@ fn columns(z: u32, n: u32, lid: u32) {
     let q_j = b[b_j + k * B_ROW];
     s_i_j += p_i * q_j;
   }
+// [add
   sums[(_i * COLS + _j) * (NL * KL) + lid] = s_i_j;
   workgroupBarrier();
   for (var far = KL / 2u; far > 0u; far /= 2u) {
@@ -55,9 +56,10 @@ fn columns(z: u32, n: u32, lid: u32) {
     }
     workgroupBarrier();
   }
+  let r_i_j = sums[(_i * COLS + _j) * (NL * KL) + lid];
+// add]
   if (y > 0u) { return; }
   let at_i_j = z * ROWS * N + _i * OUT_ROW + n_j * OUT_COL;
-  let r_i_j = sums[(_i * COLS + _j) * (NL * KL) + lid];
   if (n_j < N) { out[at_i_j] = finish(r_i_j, n_j, at_i_j); }
 }
 

@@ -41,7 +41,8 @@ class Case:
 
 
 class Gpu:
-    def __init__(self) -> None:
+    def __init__(self, subgroups: bool = False) -> None:
+        self.subgroups = subgroups
         self.cases: list[Case] = []
         self.texts: dict[str, int] = {}
         self.errors: dict[str, list[str]] = {}
@@ -52,12 +53,8 @@ class Gpu:
     def add(self, step: Any, arrays: list[Any], scalars: bytes = b"", software: bool = False,
             repeat: int = 0) -> Case:  # fmt: skip
         """A step with its operands in order, as numpy arrays of the stored words."""
-        case = Case(
-            lower(_numbered(step), Limits(software=software, quads=software)),
-            arrays,
-            scalars,
-            repeat,
-        )
+        limits = Limits(software=software, quads=software, subgroups=self.subgroups)
+        case = Case(lower(_numbered(step), limits), arrays, scalars, repeat)
         self.cases.append(case)
         return case
 

@@ -146,6 +146,20 @@ def reductions() -> Any:
     ]  # fmt: skip
 
 
+def wide_rows() -> Any:
+    """Rows of a workgroup each."""
+    x, b = tg.randn(3, 300), tg.randn(2, 2000) > 2
+    n = (tg.randn(2, 400) * 20).to(tg.int32)
+    x[1, 77], x[2] = math.nan, -math.inf
+    return [
+        x.max(1).values, x.min(1).values, x.argmax(1), x.sum(1), (1 + x[0] / 100).prod(),
+        n.sum(1), n.max(1).values, n.min(1).values, n[:, :299].to(tg.int64).sum(1), b.any(1),
+        b.all(1), (~b).any(1), (x[:2] * 0).softmax(1), x.to(tg.float16).sum(1),
+        F.layer_norm(tg.randn(5, 1500), (1500,)),
+        F.cross_entropy(tg.randn(3, 700), tg.tensor([2, 0, 699])),
+    ]  # fmt: skip
+
+
 def normalisation() -> Any:
     x, w, b = tg.randn(12, 96), tg.randn(96), tg.randn(96)
     return [F.layer_norm(x, (96,), w, b), F.cross_entropy(x, tg.arange(12) * 5), F.gelu(x)]
@@ -327,7 +341,7 @@ def updates() -> Any:
     return out
 
 
-PROGRAMS = [elementwise, updates, halves, reductions, normalisation, indexing, products,
+PROGRAMS = [elementwise, updates, halves, reductions, wide_rows, normalisation, indexing, products,
             packed_weights, convolutions, endings, columns, attention]  # fmt: skip
 
 
@@ -349,6 +363,18 @@ def test_tiles(
     """Large tiles where small ones would be chosen; small tiles, and shares of K."""
     monkeypatch.setattr(variants, "ENOUGH", enough)
     run_program(program, False, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "program", [wide_rows, reductions, products, packed_weights], ids=lambda f: f.__name__
+)
+def test_subgroups(
+    program: Callable[[], Any], tmp_path: Path, monkeypatch: Any, _quiet: Any
+) -> None:
+    """As for a GPU that has them; those of the adapter here are of four invocations."""
+    monkeypatch.setattr(variants, "ENOUGH", 2)
+    made = run_program(program, False, tmp_path, monkeypatch, subgroups=True)
+    assert sum("subgroupAdd" in text for text in made) > 1
 
 
 FORCED = [
@@ -427,9 +453,11 @@ def test_kept_text() -> None:
 
 
 def run_program(
-    program: Callable[[], Any], software: bool, tmp_path: Path, monkeypatch: Any
-) -> None:
-    gpu = Gpu()
+    program: Callable[[], Any], software: bool, tmp_path: Path, monkeypatch: Any,
+    subgroups: bool = False,
+) -> list[str]:  # fmt: skip
+    """The kernels that a program ran, all of which were right."""
+    gpu = Gpu(subgroups)
     recorder = Recorder(gpu, software)
     device = sys.modules["tabgrad.runtime"].resolve("numpy")
     monkeypatch.setattr(device, "caps", webgpu.CAPS)
@@ -459,6 +487,7 @@ def run_program(
     )
     products = [c.step for c in recorder.checks if isinstance(c.step, Structured)]
     assert program is not endings or all(s.epilogue for s in products if s.op != "copy")
+    return [*gpu.texts]
 
 
 # --- what programs do not reach -------------------------------------------------------------------

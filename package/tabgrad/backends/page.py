@@ -315,7 +315,8 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any],
 
     buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
     tuned = variants.read(handle.info["kept"])
-    limits = Limits(buffers, bool(handle.info["software"]), bool(handle.info["quads"]), tuned)
+    software, quads, subgroups = [bool(handle.info[n]) for n in ("software", "quads", "subgroups")]
+    limits = Limits(buffers, software, quads, subgroups, tuned)
     return webgpu.caps(limits), lambda step: webgpu.lower(step, limits), limits
 
 

@@ -102,7 +102,7 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
     if kernel == "direct":
         return [_quads(step, text, {**values, "M": m}, batch, m, n, k, sizing)]
     if kernel == "matvec":
-        return [_matvec(step, text, values, m, sizing)]
+        return [_matvec(step, text, values, m, sizing, limits)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
     return [_tiled(step, _vectors(text, m, n, a, b), values, sizing)]
@@ -145,14 +145,18 @@ def _linear(step: Structured, limits: Limits) -> list[Launch]:
         text += section(source("matmul"), "product")
         sizing = variants.choose(step, False, limits.tuned)[1]
         return [_tiled(step, text, {**values, "BATCH": 1}, sizing)]
-    rows, across = min(m, 8 if limits.quads else 4), n
-    if limits.quads:
-        values["COLS"] = min(_tiles(n, 4), 8 if m <= 4 else 4)
-        across = _tiles(n, 4 * values["COLS"])
+    rows = min(m, 8 if limits.quads else 4)
     down = _tiles(m, rows)
-    text = _decoding("linear_direct" if limits.quads else "linear", step)
-    text = repeat(text, {"i": rows, "j": values.get("COLS", 1), "u": 32 // bits})
-    text = substitute(text, {**values, "ROWS": rows, "DOWN": down})
+    if limits.quads:
+        text, cols = _decoding("linear_direct", step), min(_tiles(n, 4), 8 if m <= 4 else 4)
+        across = _tiles(n, 4 * cols)
+    else:
+        text, cols = _decoding("linear", step), 4 if _tiles(n, 4) * down >= variants.ENOUGH else 1
+        across = _tiles(n, cols)
+    if limits.subgroups:
+        text = _by_subgroups(text)
+    text = repeat(text, {"i": rows, "j": cols, "u": 32 // bits})
+    text = substitute(text, {**values, "ROWS": rows, "COLS": cols, "DOWN": down})
     return [_launch(step, text, *grid(across * down))]
 
 
@@ -182,12 +186,20 @@ _DECODE = {
 
 
 def _matvec(
-    step: Structured, text: str, values: dict[str, int], rows: int, sizing: list[int]
-) -> Launch:
+    step: Structured, text: str, values: dict[str, int], rows: int, sizing: list[int],
+    limits: Limits,
+) -> Launch:  # fmt: skip
+    if limits.subgroups and sizing[1:] == [1, 64]:
+        text = _by_subgroups(text)
     size = dict(zip(("COLS", "NL", "KL"), sizing, strict=True), ROWS=rows)
     text = substitute(repeat(text, {"i": rows, "j": size["COLS"]}), {**values, **size})
     groups = _tiles(values["N"], size["COLS"] * size["NL"])
     return _launch(step, text, groups, values["BATCH"])
+
+
+def _by_subgroups(text: str) -> str:
+    """A kernel that adds its invocations' shares up by subgroups."""
+    return "enable subgroups;\n" + replace_section(text, "add", section(source("subgroups"), "add"))
 
 
 def _tiled(step: Structured, text: str, values: dict[str, Any], sizing: list[int]) -> Launch:

@@ -78,7 +78,8 @@ def _assemble(kernels: Sequence[_Kernel], body: str, limits: Limits) -> Launch:
         raise NotImplementedError(
             f"a fused kernel of {len(used)} buffers; the adapter binds {limits.max_storage_buffers}"
         )
-    lines = [_binding(n, k, kernel) for n, (kernel, k) in enumerate(used)]
+    lines = ["enable subgroups;"] if "subgroupAdd" in words else []
+    lines += [_binding(n, k, kernel) for n, (kernel, k) in enumerate(used)]
     numbers = [i.arg for kernel in kernels for i in kernel.instrs if i.op == "scalar"]
     at = len(used)
     if numbers:
@@ -159,6 +160,21 @@ def combine(kind: str, type_: str, a: str, b: str) -> str:
         return f"{kind}_{type_}({a}, {b})"
     name = {"sum": "add", "prod": "mul"}[kind]
     return apply(name, type_, [a, b])
+
+
+_NAMES = {"sum": "Add", "prod": "Mul", "max": "Max", "min": "Min"}
+
+
+def across(kind: str, type_: str, x: str) -> str | None:
+    """A reduction over a subgroup; None if there is no such operation, as for integers that must
+    not overflow."""
+    if type_ == "b":
+        return f"subgroup{'Any' if kind in ('max', 'sum') else 'All'}({x})"
+    name = f"subgroup{_NAMES[kind]}({x})"
+    if kind in ("sum", "prod"):
+        return None if type_ == "l" else name
+    # what it makes of a nan is left open
+    return f"select({name}, nan_f(), subgroupAny(isnan_f({x})))" if type_ == "f" else name
 
 
 def neutral(kind: str, type_: str) -> str:
@@ -500,6 +516,7 @@ class _Rows(_Kernel):
         if limits.software and self.columns and fit and not self.paired:
             self.tall, self.lanes = 8, 8  # whole cache lines of what is read down a column
         self.same = [False] * len(self.instrs)
+        self.subgroups = self._subgroups()
         self.groups = -(-self.rows // (self.tall * self.lanes))
 
     def _columns(self) -> bool:
@@ -524,6 +541,13 @@ class _Rows(_Kernel):
         if self.inner <= 256:
             return 4, 16
         return (1, 64) if self.inner <= 1024 else (1, 256)
+
+    def _subgroups(self) -> bool:
+        """Do subgroups add a row up, which is then a workgroup's? It is not said which invocations
+        of several rows are in one."""
+        able = self.limits.subgroups and self.tall == 1 and self.wide > 1
+        reduces = [i for i in self.instrs if i.op == "reduce"]
+        return able and all(across(i.arg, i.type, "") for i in reduces)
 
     def phase(self, k: int) -> int:
         """The phase that computes a value; a reduction runs with the loop over its source."""
@@ -555,6 +579,8 @@ class _Rows(_Kernel):
                 scope.put(f"let {self.row(n)} = row * {self.lanes}u + {n}u;")
         else:  # nobody leaves before the barriers
             scope.put(f"let i = min(row, {self.rows - 1}u);")
+        if self.subgroups:
+            scope.put("let size = subgroupAdd(1u);", "let place = subgroupExclusiveAdd(1u);")
 
     def row(self, lane: int) -> str:
         return f"i{lane}" if self.lanes > 1 else "i"
@@ -671,6 +697,9 @@ class _Rows(_Kernel):
                 for lane in range(self.lanes):
                     scope.put(f"let {self.name(k, lane)} = {self.sum('s', k, lane)};")
             return
+        if self.subgroups:
+            self.gather(scope, reduces)
+            return
         step, first = (f"n * {self.tall}u", f"lid % {self.tall}u") if self.columns else (
             "n", "lid - lane")  # fmt: skip
         for k in reduces:
@@ -684,6 +713,25 @@ class _Rows(_Kernel):
         scope.put("  }", "  workgroupBarrier();", "}")
         for k in reduces:
             scope.put(f"let v{k} = share{k}[{first}];")
+
+    def gather(self, scope: _Scope, reduces: list[int]) -> None:
+        """``finish`` by subgroups: each puts its invocations' results together, then all results
+        of the subgroups."""
+        kinds = [(k, self.instrs[k].arg, self.instrs[k].type) for k in reduces]
+        for k, kind, type_ in kinds:
+            scope.put(
+                f"let own{k} = {across(kind, type_, f's{k}')};",
+                f"share{k}[lid] = select({neutral(kind, type_)}, own{k}, place == 0u);",
+            )
+        scope.put("workgroupBarrier();")
+        for k, kind, type_ in kinds:
+            scope.put(f"var all{k} = {neutral(kind, type_)};")
+        scope.put(f"for (var n = place; n < {self.wide}u; n += size) {{")
+        for k, kind, type_ in kinds:
+            scope.put(f"  all{k} = {combine(kind, type_, f'all{k}', f'share{k}[n]')};")
+        scope.put("}")
+        for k, kind, type_ in kinds:
+            scope.put(f"let v{k} = {across(kind, type_, f'all{k}')};")
 
     def share(self) -> str:
         """Workgroup memory: partial results, and halves of words."""

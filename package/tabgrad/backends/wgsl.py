@@ -14,12 +14,14 @@ _MAX_GROUPS = 65535  # along one dimension of a grid
 
 class Limits(NamedTuple):
     """What an adapter is: ``software`` is true where it computes on the CPU, ``quads`` where it
-    does so four invocations at a time and can exchange values between them. ``tuned`` is what
-    ``tabgrad.tune`` has measured on it: variants.Tuned by the name of a step."""
+    does so four invocations at a time and can exchange values between them; ``subgroups`` is true
+    for a GPU that can. ``tuned`` is what ``tabgrad.tune`` has measured on it: variants.Tuned by the
+    name of a step."""
 
     max_storage_buffers: int = 8
     software: bool = False
     quads: bool = False
+    subgroups: bool = False
     tuned: Mapping[str, Any] = {}
 
 

@@ -58,6 +58,7 @@ function describe(adapter, device) {
     description: description || model,
     software,
     quads: software && fours && device.features.has("subgroups"),
+    subgroups: !software && device.features.has("subgroups"),
     features,
     limits: Object.fromEntries(limits.map((name) => [name, granted[name]])),
     identity: JSON.stringify([names, features, limits.map((name) => granted[name])]),
