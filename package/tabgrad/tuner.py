@@ -151,7 +151,7 @@ def _launches(key: str, step: Structured, limits: Any) -> dict[str, Any]:
     from .backends.webgpu import lower
 
     found: dict[str, Any] = {}
-    for v in variants.candidates(variants.shape(step), limits.quads):
+    for v in variants.candidates(variants.shape(step), limits):
         made = lower(step, limits._replace(tuned={key: Tuned(key, "", v, 0.0, 0.0)}))
         if made not in found.values():
             found[v] = made

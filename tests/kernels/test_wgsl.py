@@ -394,8 +394,8 @@ def test_variant(
     """Each variant wherever it can be chosen, with what every adapter has and no more."""
     candidates, tried = variants.candidates, []
 
-    def forced(s: Any, quads: bool) -> list[str]:
-        able = candidates(s, quads)
+    def forced(s: Any, limits: Any) -> list[str]:
+        able = candidates(s, limits)
         split = variant == "tiled 32 4"  # takes long on a CPU: where there is enough to share
         tried.append(variant in able and not (split and s.k < 64))
         return [variant] if tried[-1] else able
@@ -422,7 +422,7 @@ def test_variant(
 def test_table(shape: Any, gpu: str, quads: str) -> None:
     found = variants.Shape(*shape)
     for quad, first in ((False, gpu), (True, quads)):
-        able = variants.candidates(found, quad)
+        able = variants.candidates(found, wgsl.Limits(quads=quad))
         assert able[0] == first and len(able) == len({*able}) > 1
 
 
@@ -431,10 +431,10 @@ def test_what_is_measured_comes_first() -> None:
     step = Structured("matmul", arg, (0, 1, 2), (dt.float32,) * 3, (19200, 19200, 4096))
     key = variants.name(step)
     assert key == "matmul 1 64 64 300 1 0"
-    assert variants.choose(step, False, {}) == ("tiled", [32, 4])
+    assert variants.choose(step, wgsl.Limits()) == ("tiled", [32, 4])
     for name, want in [("tiled 64 1", [64, 1]), ("matvec 1 1 64", [32, 4]), ("x", [32, 4])]:
         tuned = {key: variants.Tuned(key, "tiled 32 4", name, 2.0, 1.0)}
-        assert variants.choose(step, False, tuned) == ("tiled", want)
+        assert variants.choose(step, wgsl.Limits(tuned=tuned)) == ("tiled", want)
 
 
 def test_kept_text() -> None:

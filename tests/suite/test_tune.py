@@ -54,7 +54,7 @@ async def test_tuning(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert await torch.tune(calls.append, 1) == [] and calls == []
         assert torch.tune.results() == []
         return
-    usual = variants.candidates(variants.Shape("conv2d", 1, 8, 144, 18), gpu.limits.quads)[0]
+    usual = variants.candidates(variants.Shape("conv2d", 1, 8, 144, 18), gpu.limits)[0]
     slow(monkeypatch, usual)
     report = await torch.tune(model, x)
     assert [r.step.split()[0] for r in report] == ["conv2d", "matmul"]
@@ -127,7 +127,7 @@ async def test_a_compiled_function_takes_the_quicker_kernels(gpu: Any, monkeypat
     want = [step().tolist() for _ in range(4)][-1]
     if gpu is None:
         return
-    usual = variants.candidates(variants.Shape("matmul", 1, 16, 16, 16, True), gpu.limits.quads)[0]
+    usual = variants.candidates(variants.Shape("matmul", 1, 16, 16, 16, True), gpu.limits)[0]
     slow(monkeypatch, usual)
     (row,) = await torch.tune(step)
     assert row.chosen != usual

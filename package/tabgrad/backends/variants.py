@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..ir import Structured
+from .wgsl import Limits
 
 OPS = ("matmul", "conv2d", "conv2d_input", "conv2d_weight")
 VERSION = "1"  # of what was measured: another one where kernels or variants become other ones
@@ -82,9 +83,9 @@ def shape(step: Structured) -> Shape:
     return Shape(step.op, groups, *sizes)
 
 
-def candidates(s: Shape, quads: bool) -> list[str]:
+def candidates(s: Shape, limits: Limits) -> list[str]:
     """The variants of the kernel that suits an adapter and a shape, the table's choice first."""
-    here = "quads" if quads else "gpu"
+    here = "quads" if limits.quads else "gpu"
     first = next(v for device, fits, v in TABLE if device == here and fits(s))
     kernel = first.split()[0]
     return [first, *[v for v in known() if v.startswith(kernel) and v != first]]
@@ -111,10 +112,10 @@ def name(step: Structured) -> str:
     return " ".join(str(x if x is step.op else int(x)) for x in arg)
 
 
-def choose(step: Structured, quads: bool, tuned: Mapping[str, Tuned]) -> tuple[str, list[int]]:
+def choose(step: Structured, limits: Limits) -> tuple[str, list[int]]:
     """The kernel for a step and its sizes."""
-    able = candidates(shape(step), quads)
-    found = tuned.get(name(step)) if tuned else None
+    able = candidates(shape(step), limits)
+    found = limits.tuned.get(name(step)) if limits.tuned else None
     kernel, *sizes = (found.chosen if found and found.chosen in able else able[0]).split()
     return kernel, [*map(int, sizes)]
 

@@ -88,7 +88,7 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         raise NotImplementedError("the webgpu device multiplies float32 matrices only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
-    kernel, sizing = variants.choose(step, limits.quads, limits.tuned)
+    kernel, sizing = variants.choose(step, limits)
     out, turned = (n, 1), variants.turned(m, n)
     if turned:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
@@ -143,7 +143,7 @@ def _linear(step: Structured, limits: Limits) -> list[Launch]:
     if m > _FEW_PACKED and not limits.quads:
         text = section(_decoding("linear_tiled", step), "operands")
         text += section(source("matmul"), "product")
-        sizing = variants.choose(step, False, limits.tuned)[1]
+        sizing = variants.choose(step, limits)[1]
         return [_tiled(step, text, {**values, "BATCH": 1}, sizing)]
     rows = min(m, 8 if limits.quads else 4)
     down = _tiles(m, rows)
@@ -346,7 +346,7 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     strides = names["C"] == names["O"] and names["SH"] == names["SW"] == 1
     if single and (step.op == "conv2d" or strides):
         return _conv_depth(step, names)
-    kernel, sizing = variants.choose(step, limits.quads, limits.tuned)
+    kernel, sizing = variants.choose(step, limits)
     if kernel == "direct":
         rule = _conv_weight_direct if step.op == "conv2d_weight" else _conv_direct
         return rule(step, names, sizing)
