@@ -41,8 +41,10 @@ class Case:
 
 
 class Gpu:
-    def __init__(self, subgroups: bool = False) -> None:
-        self.subgroups = subgroups
+    """On an adapter that offers what is given: fields of Limits."""
+
+    def __init__(self, **offered: Any) -> None:
+        self.offered = offered
         self.cases: list[Case] = []
         self.texts: dict[str, int] = {}
         self.errors: dict[str, list[str]] = {}
@@ -53,7 +55,7 @@ class Gpu:
     def add(self, step: Any, arrays: list[Any], scalars: bytes = b"", software: bool = False,
             repeat: int = 0) -> Case:  # fmt: skip
         """A step with its operands in order, as numpy arrays of the stored words."""
-        limits = Limits(software=software, quads=software, subgroups=self.subgroups)
+        limits = Limits(software=software, quads=software, **self.offered)
         case = Case(lower(_numbered(step), limits), arrays, scalars, repeat)
         self.cases.append(case)
         return case
@@ -70,7 +72,9 @@ class Gpu:
             blob += b"".join(padded) + case.scalars
             jobs.append({"buffers": [len(p) for p in padded], "launches": launches,
                          "scalars": len(case.scalars), "repeat": case.repeat})  # fmt: skip
-        (folder / "job.json").write_text(json.dumps({"texts": list(self.texts), "cases": jobs}))
+        (folder / "job.json").write_text(
+            json.dumps({"texts": list(self.texts), "cases": jobs, **self.offered})
+        )
         (folder / "in.bin").write_bytes(blob)
         done = subprocess.run(
             ["node", str(HERE / "run_wgsl.mjs"), str(folder)],

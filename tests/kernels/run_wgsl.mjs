@@ -1,13 +1,14 @@
 // Runs WGSL kernels in node on npm `webgpu` (Dawn): node run_wgsl.mjs FOLDER
 // FOLDER/job.json: {texts, cases: [{buffers: [bytes…], launches: [{text, slots, grid, flags}],
-// scalars: bytes, repeat}]}, FOLDER/in.bin: per case its buffers, then its scalars, end to end.
+// scalars: bytes, repeat}], matrices?}, FOLDER/in.bin: per case its buffers, then its scalars, end to end.
 // Writes out.bin (per case its buffers, then four status words) and result.json.
 import fs from "node:fs";
 import path from "node:path";
 import { create, globals } from "webgpu";
 
 Object.assign(globalThis, globals);
-const gpu = create([]); // alive to the end: Dawn breaks when it is collected
+const MATRICES = "chromium-experimental-subgroup-matrix";
+const gpu = create(["enable-dawn-features=allow_unsafe_apis"]); // alive to the end: Dawn breaks when it is collected
 const USES_SCALARS = 1;
 const USES_STATUS = 2;
 const SENTINEL = 64; // bytes behind every buffer that nothing may touch
@@ -16,7 +17,8 @@ async function main(folder) {
   const job = JSON.parse(fs.readFileSync(path.join(folder, "job.json"), "utf8"));
   const input = fs.readFileSync(path.join(folder, "in.bin"));
   const adapter = await gpu.requestAdapter();
-  const features = ["subgroups", "shader-f16"].filter((name) => adapter.features.has(name));
+  const wanted = ["subgroups", "shader-f16", ...(job.matrices ? [MATRICES] : [])];
+  const features = wanted.filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({
     requiredFeatures: features,
     requiredLimits: {

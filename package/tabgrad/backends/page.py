@@ -316,7 +316,8 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any],
     buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
     tuned = variants.read(handle.info["kept"])
     software, quads, subgroups = [bool(handle.info[n]) for n in ("software", "quads", "subgroups")]
-    limits = Limits(buffers, software, quads, subgroups, tuned)
+    matrices = int(handle.info["matrices"])
+    limits = Limits(buffers, software, quads, subgroups, matrices, tuned)
     return webgpu.caps(limits), lambda step: webgpu.lower(step, limits), limits
 
 

@@ -15,7 +15,7 @@ from ..ir import Structured
 from .wgsl import Limits
 
 OPS = ("matmul", "conv2d", "conv2d_input", "conv2d_weight")
-VERSION = "1"  # of what was measured: another one where kernels or variants become other ones
+VERSION = "2"  # of what was measured: another one where kernels or variants become other ones
 ENOUGH = 128  # workgroups that keep a GPU busy
 FEW = 4  # rows that matvec.wgsl keeps in registers
 _MOST = 256  # shapes that are remembered, in a text of at most so many characters each
@@ -43,7 +43,7 @@ class Shape(NamedTuple):
 
 
 # The kernels and their sizes:
-#   direct SPREAD ROWS COLS (the latter at most)    matvec COLS NL KL    tiled TILE SPLIT
+#   direct SPREAD ROWS COLS (the latter at most)   matvec COLS NL KL   tiled TILE SPLIT   matrices
 # An adapter ("quads": computes on the CPU, see Limits) takes its first row that fits a shape.
 TABLE: tuple[tuple[str, Callable[[Shape], bool], str], ...] = (
     ("quads", lambda s: s.m <= 3, "direct 1 4 8"),
@@ -54,8 +54,9 @@ TABLE: tuple[tuple[str, Callable[[Shape], bool], str], ...] = (
     ("gpu", lambda s: s.tiles(32) < ENOUGH and s.k >= 256, "tiled 32 4"),
     ("gpu", lambda s: True, "tiled 32 1"),
 )
-# what a tuner tries besides
-MORE = ("direct 4 2 4", "direct 4 4 2", "direct 4 2 8", "matvec 1 1 64", "matvec 1 64 4")
+# what a tuner tries besides; matrices instead of tiles where an adapter has them
+MORE = ("direct 4 2 4", "direct 4 4 2", "direct 4 2 8", "matvec 1 1 64", "matvec 1 64 4",
+        "matrices")  # fmt: skip
 
 
 def turned(m: int, n: int) -> bool:
@@ -87,8 +88,10 @@ def candidates(s: Shape, limits: Limits) -> list[str]:
     """The variants of the kernel that suits an adapter and a shape, the table's choice first."""
     here = "quads" if limits.quads else "gpu"
     first = next(v for device, fits, v in TABLE if device == here and fits(s))
-    kernel = first.split()[0]
-    return [first, *[v for v in known() if v.startswith(kernel) and v != first]]
+    kernels = [first.split()[0]]
+    if limits.matrices and kernels == ["tiled"]:
+        kernels.append("matrices")
+    return [first, *[v for v in known() if v.split()[0] in kernels and v != first]]
 
 
 def known() -> list[str]:

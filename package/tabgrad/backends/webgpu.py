@@ -93,8 +93,8 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
     if turned:  # few columns: take the product of the transposes, whose rows are few
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
         step = _ordered(step, (1, 0, *range(2, len(step.operands))))
-    name = {"direct": "matmul_direct", "tiled": "matmul"}.get(kernel, kernel)
-    fours = kernel == "tiled" and n % 4 == 0
+    name = {"direct": "matmul_direct", "matvec": "matvec"}.get(kernel, "matmul")
+    fours = kernel in ("tiled", "matrices") and n % 4 == 0
     step, text = _ended(step, source(name), m if turned else 0, 4 if fours else 1)
     text = _batched(text, sizes, a, b)
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
@@ -105,7 +105,7 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         return [_matvec(step, text, values, m, sizing, limits)]
     values |= {"M": m, "A_ALONG_K": a[3] <= a[2], "B_ALONG_K": b[2] < b[3]}
     del values["OUT_ROW"], values["OUT_COL"]
-    return [_tiled(step, _vectors(text, m, n, a, b), values, sizing)]
+    return [_tiled(step, _vectors(text, m, n, a, b), values, kernel, sizing, limits)]
 
 
 def _ended(step: Structured, text: str, columns: int = 0, lanes: int = 1) -> tuple[Structured, str]:
@@ -141,10 +141,8 @@ def _linear(step: Structured, limits: Limits) -> list[Launch]:
     step = _ordered(step, (0, 1, -1, 2)[: len(step.operands)])  # scales last
     values = {"M": m, "N": n, "K": k, "GROUP": group, "EACH": 128 // bits}
     if m > _FEW_PACKED and not limits.quads:
-        text = section(_decoding("linear_tiled", step), "operands")
-        text += section(source("matmul"), "product")
-        sizing = variants.choose(step, limits)[1]
-        return [_tiled(step, text, {**values, "BATCH": 1}, sizing)]
+        text = _with_product(_decoding("linear_tiled", step))
+        return [_tiled(step, text, {**values, "BATCH": 1}, *variants.choose(step, limits), limits)]
     rows = min(m, 8 if limits.quads else 4)
     down = _tiles(m, rows)
     if limits.quads:
@@ -202,13 +200,31 @@ def _by_subgroups(text: str) -> str:
     return "enable subgroups;\n" + replace_section(text, "add", section(source("subgroups"), "add"))
 
 
-def _tiled(step: Structured, text: str, values: dict[str, Any], sizing: list[int]) -> Launch:
-    tile, split = sizing
+def _with_product(text: str) -> str:
+    """matmul.wgsl with other operands."""
+    return replace_section(source("matmul"), "operands", section(text, "operands"))
+
+
+def _tiled(
+    step: Structured, text: str, values: dict[str, Any], kernel: str, sizing: list[int],
+    limits: Limits,
+) -> Launch:  # fmt: skip
+    """A kernel of operands and the ``product`` of matmul.wgsl, or that of matrices instead."""
+    if kernel == "matrices":
+        tile, sizes, head = 64, {"LANES": limits.matrices}, _MATRICES
+        product = section(source("matmul_matrices"), "product")
+        product = replace_section(product, "fours", section(text, "fours"))
+        text = repeat(replace_section(text, "product", product), {"u": 4, "i": 4, "j": 4})
+    else:
+        tile, split = sizing
+        sizes, head = {"TILE": tile, "SPLIT": split}, ""
+        text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
     across, down = _tiles(values["N"], tile), _tiles(values["M"], tile)
-    text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
-    sizes = {"TILE": tile, "SPLIT": split, "ACROSS": across, "DOWN": down}
-    text = substitute(text, {**values, **sizes})
+    text = head + substitute(text, {**values, **sizes, "ACROSS": across, "DOWN": down})
     return _launch(step, text, *grid(across * down * values["BATCH"]))
+
+
+_MATRICES = "enable subgroups;\nenable chromium_experimental_subgroup_matrix;\n"
 
 
 def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
@@ -354,10 +370,10 @@ def _conv(step: Structured, limits: Limits) -> list[Launch]:
     s = variants.shape(step)
     values = {**names, "BATCH": groups, "M": s.m, "N": s.n, "K": s.k, "CG": names["C"] // groups,
               "OG": names["O"] // groups, "B_ALONG_K": step.op == "conv2d_weight"}  # fmt: skip
-    text = section(source(step.op), "operands") + section(source("matmul"), "product")
+    text = _with_product(source(step.op))
     if step.op == "conv2d":
         step, text = _ended(step, text)
-    return [_tiled(step, text, values, sizing)]
+    return [_tiled(step, text, values, kernel, sizing, limits)]
 
 
 def _conv_direct(step: Structured, names: dict[str, int], sizing: list[int]) -> list[Launch]:

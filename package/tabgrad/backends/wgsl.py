@@ -13,15 +13,20 @@ _MAX_GROUPS = 65535  # along one dimension of a grid
 
 
 class Limits(NamedTuple):
-    """What an adapter is: ``software`` is true where it computes on the CPU, ``quads`` where it
-    does so four invocations at a time and can exchange values between them; ``subgroups`` is true
-    for a GPU that can. ``tuned`` is what ``tabgrad.tune`` has measured on it: variants.Tuned by the
-    name of a step."""
+    """What an adapter is.
+
+    software, quads: whether it computes on the CPU, and does so four invocations at a time that can
+        exchange values.
+    subgroups: whether it is a GPU whose invocations can.
+    matrices: how many invocations a subgroup has, if subgroups multiply 8 × 8 matrices of floats.
+    tuned: what ``tabgrad.tune`` has measured on it, variants.Tuned by the name of a step.
+    """
 
     max_storage_buffers: int = 8
     software: bool = False
     quads: bool = False
     subgroups: bool = False
+    matrices: int = 0
     tuned: Mapping[str, Any] = {}
 
 

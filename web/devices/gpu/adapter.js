@@ -2,8 +2,10 @@
 
 import { named } from "../../format.js";
 import { recall } from "./kept.js";
+import { MATRICES, lanesOfMatrices } from "./matrices.js";
 
-const FEATURES = /** @type {GPUFeatureName[]} */ (["shader-f16", "subgroups", "timestamp-query"]);
+const NAMES = ["shader-f16", "subgroups", "timestamp-query", MATRICES];
+const FEATURES = /** @type {GPUFeatureName[]} */ (NAMES);
 const LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -26,7 +28,8 @@ export async function requestDevice(options) {
   const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: wanted(adapter) });
   const info = describe(adapter, device);
-  return { device, info: { ...info, kept: await recall(info.identity) } };
+  const matrices = await lanesOfMatrices(adapter, device);
+  return { device, info: { ...info, matrices, kept: await recall(info.identity) } };
 }
 
 /** @param {GPUAdapter} adapter */
