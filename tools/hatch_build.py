@@ -72,12 +72,15 @@ def archive(files: dict[str, bytes], cache: Path) -> Path:
 
 
 def without_comments(path: Path) -> bytes:
-    """A file; JavaScript and WGSL without the comments that stand on lines of their own."""
+    """A file; JavaScript and WGSL without the comments that end lines, or are lines, but for those
+    of WGSL that wgsl.py reads."""
     if path.suffix == ".wasm":
         return path.read_bytes()
     text = re.sub(r"^ */\*\*(?:(?!\*/)[\s\S])*\*/\n", "", path.read_text(), flags=re.M)
     marks = r"(?!// \w*[\[\]])" if path.suffix == ".wgsl" else ""  # sections, and the head comment
-    return re.sub(rf"^ *{marks}//.*\n", "", text, flags=re.M).encode()
+    text = re.sub(rf"^ *{marks}//.*\n", "", text, flags=re.M)
+    behind = r"(?<=\S) +//(?! as it stands$| _\w$)[^\n\"'`]*$"  # with a quote it may be in a string
+    return re.sub(behind, "", text, flags=re.M).encode()
 
 
 def lzma_of(data: bytes) -> bytes:
