@@ -1,6 +1,6 @@
 // conv2d, conv2d_input, conv2d_weight (_f, _d): convolution and its two gradients.
 //
-// buffers: as in docs/architecture.md, the written one last; behind it conv2d's bias and residual.
+// buffers: as in docs/architecture.md, the written one last; behind it conv2d's bias, residual, factor.
 // words: N, C, H, W, O, KH, KW, OH, OW, then stride, padding, dilation (y, x each), groups; conv2d:
 // then the epilogue's (gemm.h). Everything is contiguous.
 //

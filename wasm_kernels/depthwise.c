@@ -57,7 +57,7 @@ typedef struct {
 static int NAME(bounds)(const NAME(Epilogue) *e, int o, NAME(Bounds) *b) {
   REAL infinite = (REAL)__builtin_inf();
   *b = (NAME(Bounds)){0, -infinite, infinite};
-  if (e->bits & 2 || (e->bits & 1 && e->column)) return 0;
+  if (e->bits & 2 || (e->bits & 9 && e->column)) return 0;
   if (e->bits & 1) b->bias = e->bias[o * e->row];
   if (e->bits & 4) b->low = e->low, b->high = e->high;
   return 1;
@@ -105,10 +105,11 @@ static void NAME(channels)(const NAME(Field) *f, const Piece *p, const REAL *w, 
   for (int c = from; c < end; c++) {
     NAME(fill)(f, p, c, 1, (REAL *)room_b, c > from);
     for (int o = c * per; o < c * per + per; o++) {
-      for (int k = 0; k < f->taps; k++) weights[k] = w[o * area + place[k]];
-      REAL *out = t->c + o * t->channel;
       NAME(Bounds) bounds;
       int finished = NAME(bounds)(e, o, &bounds) && dense;
+      REAL factor = finished && e->bits & 8 ? e->factor[o * e->row] : 1;
+      for (int k = 0; k < f->taps; k++) weights[k] = w[o * area + place[k]] * factor;
+      REAL *out = t->c + o * t->channel;
       for (int i = 0; i < p->n && dense; i++)
         NAME(filter_3x3)(f, p, weights, out + (p->image + i) * t->image, t->row,
                          (const REAL *)room_b + i * f->lines * f->pitch, &bounds);

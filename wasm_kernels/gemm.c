@@ -25,7 +25,7 @@ INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
   const REAL *a[MR], *b0 = t->b[0], *b1 = t->b[1];
   UNROLL_FULLY for (int i = 0; i < rows; i++) {
     a[i] = t->a[i];
-    s[i][0] = s[i][1] = SPLAT(t->start + i);
+    s[i][0] = s[i][1] = t->scaled ? ZEROV : SPLAT(t->start + i);
   }
   for (int run = 0, depth = t->depth;;) {
     const int *offset = t->offset, *end = offset + depth;
@@ -43,6 +43,12 @@ INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
   }
   REAL *c0 = t->c[0], *c1 = t->c[1];
   int row = t->c_row;
+  if (t->scaled)
+    UNROLL_FULLY for (int i = 0; i < rows; i++) {
+      v128_t factor = SPLAT(t->factor + i), start = SPLAT(t->start + i);
+      s[i][0] = MADD(s[i][0], factor, start);
+      if (vectors > 1) s[i][1] = MADD(s[i][1], factor, start);
+    }
   if (t->add)
     UNROLL_FULLY for (int i = 0; i < rows; i++) {
       s[i][0] = ADDV(LOADV(c0 + i * row), s[i][0]);
@@ -104,25 +110,26 @@ NAME(Epilogue) NAME(epilogue)(const int32_t *words, uint8_t **buffers, int rows,
   e.out = (const REAL *)buffers[2];
   if (e.bits & 1) e.bias = (const REAL *)buffers[3];
   if (e.bits & 2) e.residual = (const REAL *)buffers[4];
+  if (e.bits & 8) e.factor = (const REAL *)buffers[5];
   return e;
 }
 
 void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
   if (!e->bits) return;
-  static const REAL zero[1];
-  int at = c - e->out, bounded = e->bits & 4, q = 0;
-  int step = e->bias ? e->column : 0, further = e->residual ? 1 : 0;
+  static const REAL zero[1], one[1] = {1};
+  int at = c - e->out, bounded = e->bits & 4, q = 0, further = e->residual ? 1 : 0;
+  int place = at / e->inner % e->rows * e->row + at % e->inner * e->column;
+  int step = e->bias ? e->column : 0, turn = e->factor ? e->column : 0;
   const REAL *more = further ? e->residual + at : zero;
-  const REAL *bias =
-      e->bias ? e->bias + at / e->inner % e->rows * e->row + at % e->inner * step : zero;
-  v128_t low = SPLAT(&e->low), high = SPLAT(&e->high), same = SPLAT(bias);
+  const REAL *bias = e->bias ? e->bias + place : zero, *factor = e->factor ? e->factor + place : one;
+  v128_t low = SPLAT(&e->low), high = SPLAT(&e->high), same = SPLAT(bias), times = SPLAT(factor);
   for (; q + WIDTH <= n; q += WIDTH) {
-    v128_t x = ADDV(LOADV(c + q), step ? LOADV(bias + q) : same);
+    v128_t x = MADD(LOADV(c + q), turn ? LOADV(factor + q) : times, step ? LOADV(bias + q) : same);
     if (further) x = ADDV(x, LOADV(more + q));
     STOREV(c + q, bounded ? PMINV(PMAXV(x, low), high) : x);
   }
   SHORT for (; q < n; q++) {
-    REAL x = c[q] + bias[q * step] + more[q * further];
+    REAL x = c[q] * factor[q * turn] + bias[q * step] + more[q * further];
     if (bounded && x < e->low) x = e->low;
     c[q] = bounded && x > e->high ? e->high : x;
   }
@@ -131,9 +138,12 @@ void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n) {
 void NAME(prepare_tile)(NAME(Tile) *t, const NAME(Epilogue) *e, const REAL *c, int rows, int first,
                         int last) {
   int biased = first && e->bits & 1;
+  t->scaled = e->bits & 8;
   for (int i = 0; i < rows; i++) {
     int at = c + i * t->c_row - e->out;
-    t->start[i] = biased ? e->bias[at / e->inner % e->rows * e->row + at % e->inner * e->column] : 0;
+    int place = e->bits & 9 ? at / e->inner % e->rows * e->row + at % e->inner * e->column : 0;
+    t->start[i] = biased ? e->bias[place] : 0;
+    t->factor[i] = t->scaled ? e->factor[place] : 1;
   }
   t->add = !first, t->bounded = last && e->bits & 4;
   t->low = e->low, t->high = e->high;

@@ -80,8 +80,9 @@ typedef struct {
   int depth, runs, b_run;    // the whole depth is runs * depth; b moves on by b_run
   REAL *c[2];                // of each vector of columns
   int c_row, add;            // add: c holds a sum already
-  REAL start[MR], low, high;  // what each row's sums begin with; bounds of the results, if `bounded`
-  int bounded;
+  REAL start[MR], factor[MR];  // each row's products are summed, times its factor if `scaled`, to start
+  int scaled, bounded;
+  REAL low, high;  // bounds of the results, if `bounded`
 } NAME(Tile);
 
 // rows ≤ MR; vectors 1 or 2
@@ -90,23 +91,23 @@ void NAME(tile)(const NAME(Tile) *t, int rows, int vectors);
 // The same for results that are not whole vectors: `count` columns, each `step` from the last.
 void NAME(tile_apart)(NAME(Tile) *t, int rows, int vectors, const int *count, int step);
 
-// What is done with finished results: + bias + residual, then low and high bound them.
-// words: bits (1 bias, 2 residual, 4 bounds), low and high as floats, the bias's steps per row and
-// per column of the result; buffers 3 and 4: bias, residual
+// What is done with finished results: · factor + bias + residual, then low and high bound them.
+// words: bits (1 bias, 2 residual, 4 bounds, 8 factor), low and high as floats, the bias's and the
+// factor's steps per row and per column of the result; buffers 3 to 5: bias, residual, factor
 typedef struct {
   int bits, row, column, rows, inner;  // out is (…, rows, inner)
   REAL low, high;
-  const REAL *bias, *residual, *out;
+  const REAL *bias, *residual, *factor, *out;
 } NAME(Epilogue);
 
 NAME(Epilogue) NAME(epilogue)(const int32_t *words, uint8_t **buffers, int rows, int inner);
 // `n` neighbouring results in one row of out
 void NAME(finish)(const NAME(Epilogue) *e, REAL *c, int n);
 
-// Whether tiles can do all of it: what is added is the same along a row of tiles (`turned`: which is
-// a column of the result), and there is no residual.
+// Whether tiles can do all of it: factor and bias are the same along a row of tiles (`turned`: which
+// is a column of the result), and there is no residual.
 static inline int NAME(tiled)(const NAME(Epilogue) *e, int turned) {
-  return !(e->bits & 2) && !(e->bits & 1 && (turned ? e->row : e->column));
+  return !(e->bits & 2) && !(e->bits & 9 && (turned ? e->row : e->column));
 }
 // Lets tiles of rows c, c + c_row … do it. The first of several blocks of depth adds the bias, the
 // last one bounds.

@@ -1,6 +1,6 @@
 // matmul_f, matmul_d: out = a b, batched, with any strides; out is contiguous.
 //
-// buffers: a, b, out (, bias, residual). words: M, N, K, a offset, a row stride, a column stride, b
+// buffers: a, b, out (, bias, residual, factor). words: M, N, K, a offset, a row stride, a column stride, b
 // offset, b row stride, b column stride, number of batch dimensions, then per batch dimension
 // (outermost first): size, a stride, b stride; then the epilogue's words (gemm.h).
 //

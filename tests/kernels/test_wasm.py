@@ -840,28 +840,35 @@ def test_matmul_of_a_matrix_without_a_contiguous_side(machine, rng, strides):
 
 
 EPILOGUES = [
-    # bias, residual, low, high
-    (True, False, -math.inf, math.inf),
-    (False, True, -math.inf, math.inf),
-    (True, False, 0.0, math.inf),
-    (False, False, 0.0, 6.0),
-    (True, True, -0.25, 1.5),
+    # bias, residual, factor, low, high
+    (True, False, False, -math.inf, math.inf),
+    (False, True, False, -math.inf, math.inf),
+    (True, False, False, 0.0, math.inf),
+    (False, False, False, 0.0, 6.0),
+    (True, True, False, -0.25, 1.5),
+    (False, False, True, -math.inf, math.inf),
+    (True, False, True, 0.0, 6.0),
+    (True, True, True, -math.inf, 1.5),
 ]
 
 
 def with_epilogue(machine, op, arg, a, b, y, case, axis, rng):
-    """Runs a step with bias and residual and compares with what they make of ``y``."""
-    bias, residual, low, high = case
+    """Runs a step with bias, residual and factor and compares with what they make of ``y``."""
+    bias, residual, factor, low, high = case
     shape = [1] * y.ndim
     shape[axis] = y.shape[axis]
-    given, expect, numbers = [a, b], y.astype("f8"), [None, None]
+    given, expect, numbers, scale = [a, b], y.astype("f8"), [None, None], None
+    if factor:
+        scale = 2
+        given.append(rng.standard_normal(shape).astype(a.dtype))
+        expect = expect * given[-1]
     for k, (wanted, size) in enumerate(((bias, shape), (residual, y.shape))):
         if wanted:
             numbers[k] = len(given)
             given.append(rng.standard_normal(size).astype(a.dtype))
             expect = expect + given[-1]
     out = np.full(y.shape, 9, a.dtype)
-    structured(machine, op, arg, *given, out, epilogue=Epilogue(*numbers, low, high))
+    structured(machine, op, arg, *given, out, epilogue=Epilogue(*numbers, low, high, scale))
     np.testing.assert_allclose(out, np.clip(expect, low, high), atol=1e-4, equal_nan=True)
 
 

@@ -18,7 +18,7 @@ from ..schedule import Caps, Schedule
 from ..shape import Shape, contiguous_strides
 from . import numpy_math
 
-CAPS = Caps(epilogues=True, factors=True, attention=1)
+CAPS = Caps(epilogues=True, attention=1)
 _STORED = {
     dt.bool_: np.bool_, dt.uint8: np.uint8, dt.int8: np.int8, dt.int16: np.int16,
     dt.int32: np.int32, dt.int64: np.int64, dt.float16: np.float16, dt.bfloat16: np.uint16,

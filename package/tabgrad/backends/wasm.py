@@ -39,15 +39,18 @@ def _product(
     flops: int,
     bias: tuple[int, int],
 ) -> list[Launch]:
-    """A kernel bound by multiply-adds; ``bias``: its steps per row and column of the result."""
+    """A kernel bound by multiply-adds; ``bias``: the steps of bias and factor per row and column of
+    the result."""
     out, e = step.operands[-1], step.epilogue
     end: tuple[int, ...] = (0,)
     slots = (*slots, out)
     if e is not None:
-        given = [e.bias is not None, e.residual is not None, (e.low, e.high) != (-inf, inf)]
+        more = (e.bias, e.residual, e.factor)
+        bounded = (e.low, e.high) != (-inf, inf)
+        given = [more[0] is not None, more[1] is not None, bounded, more[2] is not None]
         bits = sum(bit << k for k, bit in enumerate(given))
         end = (bits, *unpack("<2i", pack("<2f", e.low, e.high)), *bias)
-        slots += tuple(out if k is None else step.operands[k] for k in e[:2])
+        slots += tuple(out if k is None else step.operands[k] for k in more)
     shares = max(1, min(64, (flops + ELEMENT * sum(step.sizes)) // SHARE))
     return _launch(f"{step.op}_{_letter(step)}", slots, (*words, *end), shares)
 

@@ -33,7 +33,7 @@ from .wgsl import (
 # One of the eight storage buffers that every adapter has is kept for the status word.
 CAPS = Caps(
     max_operands=8, max_instrs=192, packed=True, split_over=1 << 15, wide=False, max_inner=1 << 16,
-    epilogues=True, factors=True,
+    epilogues=True,
     joined=1 << 16,  # larger ones keep the GPU busy for longer than a launch takes
     attention=variants.FEW + 1,  # products of few rows have more workgroups
     scores=1 << 24,  # 64 MB: the kernels make ten products, the composition six

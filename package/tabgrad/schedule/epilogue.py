@@ -1,8 +1,7 @@
 """What follows a matmul or a convolution is done by its kernel, before the results are stored.
 
-``relu(conv(x, w) + bias + x)`` costs the memory traffic of the convolution alone. So does a factor
-per channel (a batch norm in eval), but kernels without factors have it in their weights, where
-these are small beside the result.
+``relu(conv(x, w) * scale + bias + x)``, with a batch norm in eval, costs the memory traffic of the
+convolution alone.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from ..ir import Epilogue
 from ..shape import Shape, broadcast_strides, contiguous_strides, numel
 from .values import FUSIBLE, VIRTUAL, Caps, base_of, peel
 
-_SMALL = 4  # weights are scaled if the result has so many times their elements
-
 
 class Ended(NamedTuple):
     """The argument of a node with an epilogue; its last sources are bias and residual."""
@@ -33,7 +30,7 @@ Parts = tuple[tuple[Node, ...], Epilogue]  # sources and epilogue of a product
 
 def ended(caps: Caps, node: Node, srcs: tuple[Node, ...], uses: dict[int, int]) -> Node | None:
     """The product with ``node``'s op in its epilogue; None if that is no way to end a product."""
-    grow = _multiplied if caps.factors and node.op == "mul" else _GROW.get(node.op)
+    grow = _GROW.get(node.op)
     if not caps.epilogues or grow is None:
         return None
     for k in (0, 1):
@@ -98,19 +95,6 @@ def _multiplied(product: Node, end: Epilogue, node: Node, other: Node) -> Parts 
     return (*srcs, other), end._replace(factor=len(srcs))
 
 
-def _scaled(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | None:
-    """The second operand, and the bias, times a value per channel."""
-    if not _linear(end) or not _per_channel(product, node, other):
-        return None
-    x, w, *bias = product.srcs
-    if _SMALL * numel(w.shape) > numel(product.shape) or other.dtype is not w.dtype:
-        return None
-    n = numel(other.shape)
-    factor = _shaped(other, (n, 1, 1, 1) if product.op == "conv2d" else (n,))
-    weight = Node("mul", (w, factor), w.shape, w.dtype)
-    return (x, weight, *(_both("mul", b, other) for b in bias)), end
-
-
 def _with(srcs: tuple[Node, ...], k: int, op: str, other: Node) -> tuple[Node, ...]:
     """The sources with another value per channel in the k-th."""
     return (*srcs[:k], _both(op, srcs[k], other), *srcs[k + 1 :])
@@ -150,5 +134,5 @@ def _limit(product: Node, end: Epilogue, node: Node, other: Node) -> Parts | Non
 
 
 _GROW: dict[str, Callable[[Node, Epilogue, Node, Node], Parts | None]] = {
-    "add": _sum, "mul": _scaled, "maximum": _limit, "minimum": _limit,
+    "add": _sum, "mul": _multiplied, "maximum": _limit, "minimum": _limit,
 }  # fmt: skip

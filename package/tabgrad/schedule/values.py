@@ -32,8 +32,7 @@ class Caps(NamedTuple):
     turned: bool = False  # transposed operands of an elementwise kernel are turned beforehand
     wide: bool = True  # has int64 and float64; else int64 is kept in 32 bits
     max_inner: int = 1 << 16  # longest row that may be walked more than once in a kernel
-    epilogues: bool = False  # matmul and conv2d add, and limit, before they store
-    factors: bool = False  # and multiply; else weights are scaled
+    epilogues: bool = False  # matmul and conv2d scale, add and limit before they store
     joined: int = 0  # elementwise steps of at most so many elements share a launch
     attention: int = 0  # queries from which on its kernel is used; 0: there is none
     scores: int = 0  # of attention with gradients, from which on they are not stored
