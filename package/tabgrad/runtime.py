@@ -12,6 +12,7 @@ from weakref import ref
 from . import plan as plans
 from .debug import debug
 from .dtypes import DType
+from .errors import raise_status
 from .graph import Node, capture, leaf
 from .schedule import Caps, Schedule, schedule
 from .shape import extent, is_contiguous, numel
@@ -390,19 +391,6 @@ class NumpyDevice(Device):
 
         code, numpy_math.status = numpy_math.status, 0
         raise_status(code)
-
-
-def raise_status(code: int) -> None:
-    """What the status word says went wrong on the device."""
-    if code == 0:
-        return
-    if code == 1:
-        raise OverflowError(
-            "an int64 result does not fit into the 32 bits that the webgpu device keeps; "
-            'compute it on the host: tensor.to("cpu")'
-        )
-    dim, size = (code - 2) & 15, (code - 2) >> 4
-    raise IndexError(f"index out of range in dimension {dim} with size {size}")
 
 
 _open: dict[str, Device] = {}

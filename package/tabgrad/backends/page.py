@@ -13,7 +13,7 @@ from typing import Any
 from .. import bridge, runtime
 from .. import plan as plans
 from ..dtypes import DType, bool_, float64, int8, int16, int64, uint8
-from ..errors import DeviceLostError, Int64RangeError
+from ..errors import DeviceLostError, Int64RangeError, raise_status
 from ..graph import Node, leaf
 from ..ir import Structured
 from ..runtime import Buffer, Device, counters
@@ -114,7 +114,7 @@ class PageDevice(Device):
     def __init__(self, kind: str, handle: bridge.Handle) -> None:
         super().__init__(kind)
         self.handle = handle
-        handle.on_status = runtime.raise_status
+        handle.on_status = raise_status
         self.garbage: list[int] = []
         self.last_id = 0
         self.last_plan = 0
@@ -215,7 +215,7 @@ class PageDevice(Device):
         handle = _another()
         self.handle = handle
         self.caps, self.lower, self.limits = _rules(handle.kind, handle)
-        handle.on_status = runtime.raise_status
+        handle.on_status = raise_status
         self.plans = {}  # another one: recordings know that theirs are gone
         self.garbage.clear()
         copies.lost(self.last_id, str(error))

@@ -44,16 +44,17 @@ def _along(
         k -= 1
     head = index._shape[:k]
     index = index._window(head, index._strides[:k], index._offset)
-    at = _flat(shape[:k], d, index.reshape(own[:k]), own[:k], from_end)
+    error = "index" if from_end else "gather"
+    at = _flat(shape[:k], d, index.reshape(own[:k]), own[:k], from_end, error)
     return at.reshape(head), own[k:]
 
 
-def _flat(shape: Shape, d: int, index: Tensor, own: Shape, from_end: bool) -> Tensor:
+def _flat(shape: Shape, d: int, index: Tensor, own: Shape, from_end: bool, error: str) -> Tensor:
     """Positions in the linear numbering of ``shape``: those of ``own``, but along ``d`` what
     ``index`` says."""
     basis = contiguous_strides(shape)
     rest = iota(own, tuple(0 if k == d else s for k, s in enumerate(basis)), 0, dt.int32)
-    at = ops.checked_index(index, shape[d], d, from_end).node()
+    at = ops.checked_index(index, shape[d], d, from_end, error).node()
     step = elementwise("mul", (at, const(basis[d], dt.int32)), dt.int32)
     return Tensor._wrap(elementwise("add", (rest, step), dt.int32), index.storage.device)
 
@@ -100,16 +101,18 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         return input.clone()
     d = wrap_dim(dim, input.ndim)
     k = index.reshape(-1)
-    y = ops.take(input, *_rows(input, d, k))
+    y = ops.take(input, *_rows(input, d, k, error="rows"))
     return _labelled(y, "IndexSelectBackward0")
 
 
-def _rows(x: Tensor, d: int, index: Tensor, from_end: bool = False) -> tuple[Tensor, Shape]:
+def _rows(
+    x: Tensor, d: int, index: Tensor, from_end: bool = False, error: str = "index"
+) -> tuple[Tensor, Shape]:
     """Which rows of ``x`` whole slices along a dimension are, and their shape."""
     own, tail = (*x._shape[:d], index._shape[0]), x._shape[d + 1 :]
     if not numel(own + tail):
         return Tensor._wrap(const(0, dt.int32, own), x.storage.device), tail
-    return _flat(x._shape[: d + 1], d, index, own, from_end), tail
+    return _flat(x._shape[: d + 1], d, index, own, from_end, error), tail
 
 
 # --- scatter ------------------------------------------------------------------------------------
@@ -225,7 +228,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
             f"({source._shape[d]}), for dim: {d}"
         )
     source = source if alpha == 1 else source * alpha
-    return _put(input, *_rows(input, d, index.reshape(-1)), source, "add")
+    return _put(input, *_rows(input, d, index.reshape(-1), error="gather"), source, "add")
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -352,5 +355,5 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     elif num_classes < 1:
         raise RuntimeError("Class values must be smaller than num_classes.")
     classes = Tensor._wrap(iota((num_classes,), (1,), 0, dt.int64), input.storage.device)
-    checked = ops.checked_index(input, num_classes, 0)
+    checked = ops.checked_index(input, num_classes, 0, error="classes")
     return (checked.unsqueeze(-1) == classes.to(dt.int32)).to(dt.int64)

@@ -9,6 +9,7 @@ from typing import Any
 from .. import autograd
 from ..autograd.tape import mode
 from ..dtypes import DType, float32, int32
+from ..errors import index_code
 from ..graph import Node, cast, const, elementwise, iota, view
 from ..ir import FEW_ROWS
 from ..shape import Shape, broadcast_shapes, contiguous_strides, numel, overlaps_itself
@@ -272,21 +273,22 @@ def scatter(base: Tensor, index: Tensor, value: Tensor, mode: str = "set") -> Te
     return apply(SCATTER, base, index, value, mode=mode)
 
 
-def checked_index(index: Tensor, size: int, dim: int, from_end: bool = False) -> Tensor:
+def checked_index(
+    index: Tensor, size: int, dim: int, from_end: bool = False, error: str = "index"
+) -> Tensor:
     """An index tensor as int32 positions in ``[0, size)``, checked on the device: an index outside
-    raises IndexError at the next read. A negative one is outside, or counts from the end."""
-    return Tensor._wrap(checked_node(index.node(), size, dim, from_end), index.storage.device)
+    raises the error of that name (errors.py) at the next read. A negative one is outside, or counts
+    from the end."""
+    node = checked_node(index.node(), size, dim, from_end, error)
+    return Tensor._wrap(node, index.storage.device)
 
 
-def checked_node(index: Node, size: int, dim: int, from_end: bool = False) -> Node:
+def checked_node(
+    index: Node, size: int, dim: int, from_end: bool = False, error: str = "index"
+) -> Node:
     """``checked_index`` of a value."""
-    arg = (size, index_code(dim, size), size * from_end)
+    arg = (size, index_code(error, dim, size), size * from_end)
     return cast(elementwise("index", (index,), index.dtype, arg), int32)
-
-
-def index_code(dim: int, size: int) -> int:
-    """What the status word says of an index out of range: the dimension and its size."""
-    return 2 + (min(dim, 15) | min(size, (1 << 26) - 1) << 4)
 
 
 # --- matmul, convolution, scan, sort ----------------------------------------------------------
