@@ -384,6 +384,7 @@ FORCED = [
     if program is products or not variant.startswith("matvec")  # which makes products only
     if program is not endings or variant == "tiled 64 1"  # test_program has the other kernels
     if variant not in ("direct 4 4 4", "matvec 4 1 64", "matvec 1 32 8")  # test_program has them
+    if variant != "matrices"  # test_matrices.py has them
 ]
 
 
