@@ -25,7 +25,7 @@ INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
   const REAL *a[MR], *b0 = t->b[0], *b1 = t->b[1];
   UNROLL_FULLY for (int i = 0; i < rows; i++) {
     a[i] = t->a[i];
-    s[i][0] = s[i][1] = t->scaled ? ZEROV : SPLAT(t->start + i);
+    s[i][0] = s[i][1] = SPLAT(t->start + i);
   }
   for (int run = 0, depth = t->depth;;) {
     const int *offset = t->offset, *end = offset + depth;
@@ -45,9 +45,9 @@ INLINED void NAME(multiply)(const NAME(Tile) *t, int rows, int vectors) {
   int row = t->c_row;
   if (t->scaled)
     UNROLL_FULLY for (int i = 0; i < rows; i++) {
-      v128_t factor = SPLAT(t->factor + i), start = SPLAT(t->start + i);
-      s[i][0] = MADD(s[i][0], factor, start);
-      if (vectors > 1) s[i][1] = MADD(s[i][1], factor, start);
+      v128_t factor = SPLAT(t->factor + i), shift = SPLAT(t->shift + i);
+      s[i][0] = MADD(s[i][0], factor, shift);
+      if (vectors > 1) s[i][1] = MADD(s[i][1], factor, shift);
     }
   if (t->add)
     UNROLL_FULLY for (int i = 0; i < rows; i++) {
@@ -142,8 +142,9 @@ void NAME(prepare_tile)(NAME(Tile) *t, const NAME(Epilogue) *e, const REAL *c, i
   for (int i = 0; i < rows; i++) {
     int at = c + i * t->c_row - e->out;
     int place = e->bits & 9 ? at / e->inner % e->rows * e->row + at % e->inner * e->column : 0;
-    t->start[i] = biased ? e->bias[place] : 0;
-    t->factor[i] = t->scaled ? e->factor[place] : 1;
+    REAL bias = biased ? e->bias[place] : 0;
+    t->start[i] = t->scaled ? 0 : bias;
+    if (t->scaled) t->factor[i] = e->factor[place], t->shift[i] = bias;
   }
   t->add = !first, t->bounded = last && e->bits & 4;
   t->low = e->low, t->high = e->high;

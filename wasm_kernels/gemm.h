@@ -80,9 +80,10 @@ typedef struct {
   int depth, runs, b_run;    // the whole depth is runs * depth; b moves on by b_run
   REAL *c[2];                // of each vector of columns
   int c_row, add;            // add: c holds a sum already
-  REAL start[MR], factor[MR];  // each row's products are summed, times its factor if `scaled`, to start
+  // What each row's sums begin with; with what they are multiplied and what is added then, if
+  // `scaled`; bounds of the results, if `bounded`.
+  REAL start[MR], factor[MR], shift[MR], low, high;
   int scaled, bounded;
-  REAL low, high;  // bounds of the results, if `bounded`
 } NAME(Tile);
 
 // rows ≤ MR; vectors 1 or 2
