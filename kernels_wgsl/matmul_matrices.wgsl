@@ -4,10 +4,10 @@
 // convolutions too. Grid: tiles, along N first, then along M, then batches.
 // Tiling: four subgroups make 64 × 64 elements, slice by slice of 16 along K through workgroup
 // memory. Each makes 32 × 32 of them, 16 matrices in registers, from 4 of a and 4 of b at a time: an
-// element loaded from workgroup memory is used 32 times, so arithmetic bounds it once M and N are
-// some hundreds. Finished matrices go through workgroup memory, eight rows at a time, since what
-// follows a product is done to elements. Lines with names in _i, _j are repeated for each of 4; what is in _u
-// together.
+// element loaded from workgroup memory is used 32 times, so by count arithmetic bounds it once M and
+// N are some hundreds; it was timed on no GPU. Finished matrices go through workgroup memory, eight
+// rows at a time, since what follows a product is done to elements. Lines with names in _i, _j are
+// repeated for each of 4; those in _u that follow each other, together.
 
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;

@@ -3,7 +3,8 @@
 // Bindings: a, b, out. Shapes: a (…, ROWS, K), b (…, K, N) and out (…, ROWS, N), all strided.
 // Grid: groups of columns, batches. Tiling: of a workgroup, NL invocations lie along N and KL along
 // K, the longer side where b is contiguous; each makes COLS columns of its share of K, and a tree
-// adds the shares up (where KL is 64, subgroups.wgsl if the GPU has them). Lines with names in _i, _j are repeated for each of ROWS, COLS.
+// adds the shares up; where KL is 64, subgroups.wgsl does if the GPU has them. Lines with names in
+// _i, _j are repeated for each of ROWS, COLS.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;

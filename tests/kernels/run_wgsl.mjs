@@ -8,7 +8,8 @@ import { create, globals } from "webgpu";
 
 Object.assign(globalThis, globals);
 const MATRICES = "chromium-experimental-subgroup-matrix";
-const gpu = create(["enable-dawn-features=allow_unsafe_apis"]); // alive to the end: Dawn breaks when it is collected
+// Alive to the end: Dawn breaks when it is collected. Proposals count as unsafe.
+const gpu = create(["enable-dawn-features=allow_unsafe_apis"]);
 const USES_SCALARS = 1;
 const USES_STATUS = 2;
 const SENTINEL = 64; // bytes behind every buffer that nothing may touch

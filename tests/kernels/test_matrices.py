@@ -72,6 +72,8 @@ def test_program(program: Callable[[], Any], tmp_path: Path, monkeypatch: Any) -
     monkeypatch.setattr(webgpu, "_FEW_PACKED", 0)
     made = run_program(program, False, tmp_path, monkeypatch, matrices=LANES)
     assert any("subgroupMatrixStore" in text for text in made)
+    for op in ("conv2d", "conv2d_input", "conv2d_weight") if program is convolutions else ():
+        assert any(f"// {op}\n" in t and "subgroupMatrixStore" in t for t in made), op
 
 
 def test_the_file_compiles_untouched(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def _matmul(step: Structured, limits: Limits) -> list[Launch]:
         m, n, a, b, out = n, m, (*b[:2], b[3], b[2]), (*a[:2], a[3], a[2]), (1, n)
         step = _ordered(step, (1, 0, *range(2, len(step.operands))))
     name = {"direct": "matmul_direct", "matvec": "matvec"}.get(kernel, "matmul")
-    fours = kernel in ("tiled", "matrices") and n % 4 == 0
+    fours = name == "matmul" and n % 4 == 0
     step, text = _ended(step, source(name), m if turned else 0, 4 if fours else 1)
     text = _batched(text, sizes, a, b)
     values = {"BATCH": batch, "N": n, "K": k, "A_ROW": a[2], "A_COL": a[3], "B_ROW": b[2],
