@@ -125,7 +125,9 @@ def compare(op: str, a: Node, b: Node) -> Node:
 class Storage:
     """The cell behind one or many tensors: its content is a Node, and changes by rebinding."""
 
-    __slots__ = ("__weakref__", "device", "dtype", "generation", "nelems", "node", "version")
+    __slots__ = (
+        "__weakref__", "device", "dtype", "generation", "nelems", "node", "version", "written",
+    )  # fmt: skip
 
     def __init__(self, node: Node, nelems: int, device: Device) -> None:
         self.node = node
@@ -134,6 +136,7 @@ class Storage:
         self.device = device
         self.version = 0  # counts in-place writes
         self.generation = 0  # counts in-place writes that autograd has seen
+        self.written = 0  # what ``capture.writes`` was at the last in-place write
         if node.op != "buffer":
             self._wait()
         elif capture.recorder is not None:
@@ -151,7 +154,7 @@ class Storage:
         if self.node.op == "buffer":
             self.device.replaced.append(self.node)
         capture.writes += 1
-        self.node = node
+        self.node, self.written = node, capture.writes
         self.version += 1
         if node.op != "buffer":
             self._wait()

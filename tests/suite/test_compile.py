@@ -163,6 +163,93 @@ def test_a_generator_of_its_own():
     assert recordings(f) == 1
 
 
+# --- folding --------------------------------------------------------------------------------------
+
+
+def folds(f) -> int:
+    """Values that the recordings of a function keep."""
+    found = [r.folded for case in inner(f).cases for r in case.recordings]
+    return sum(len(folded.buffers) for folded in found if folded)
+
+
+def dispatches(f, *args) -> int:
+    before = runtime.counters["dispatches"]
+    f(*args).tolist()
+    return runtime.counters["dispatches"] - before
+
+
+def test_a_batch_norm_in_eval_is_folded():
+    conv, norm = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)
+    norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2)
+    model = nn.Sequential(conv, norm, nn.ReLU()).eval()
+    f = torch.compile(torch.no_grad()(lambda x: model(x)))
+    x = torch.randn(3, 2, 6, 6)
+    with torch.no_grad():
+        want = model(x)
+        plain = dispatches(model, x)
+    torch.testing.assert_close(replays(f, x), want)
+    assert folds(f) == 2
+    assert dispatches(f, x) < plain
+    norm.running_var.mul_(4)
+    with torch.no_grad():
+        want = model(x)
+    for _ in range(2):
+        torch.testing.assert_close(f(x), want)
+    assert dispatches(f, x) < plain
+    assert recordings(f) == 1
+
+
+def test_low_rank_updates_are_folded():
+    weight, up, down = torch.randn(6, 5), torch.randn(6, 2), torch.randn(2, 5)
+    f = torch.compile(lambda x: x @ (weight + up @ down).T)
+    x = torch.randn(3, 5)
+    replays(f, x)
+    assert folds(f) == 1
+    down[1] = 0.5
+    torch.testing.assert_close(f(x), x @ (weight + up @ down).T)
+
+
+def test_what_folding_would_make_larger_is_computed_by_each_replay():
+    q, scale = torch.randint(-9, 9, (6, 8), dtype=torch.int8), torch.rand(6, 1)
+    packed = torch.randint(0, 255, (6, 4), dtype=torch.uint8)
+    f = torch.compile(lambda x: x @ (q.float() * scale).T)
+    g = torch.compile(lambda x: x @ torch.cat([packed & 15, packed >> 4], 1).float().T)
+    x = torch.randn(3, 8)
+    replays(f, x), replays(g, x)
+    assert folds(f) == folds(g) == 0
+
+
+def test_what_may_be_written_or_given_is_not_folded():
+    state, w = torch.zeros(4), torch.randn(4, 4)
+
+    @torch.compile
+    def counting(x):
+        state.add_(1)
+        return x + state.sum()
+
+    f = torch.compile(lambda x, w: x @ (w.sum(0) + state.sum()))
+    x = torch.ones(4)
+    for k in range(1, 7):
+        assert counting(x).tolist() == [1.0 + 4 * k] * 4
+    for k in range(5):
+        v = w + k
+        torch.testing.assert_close(f(x, v), (v.sum(0) + state.sum()).sum())
+    assert folds(counting) == 0 and folds(f) == 1  # the sum of state
+    counting(x)
+    torch.testing.assert_close(f(x, w), (w.sum(0) + state.sum()).sum())
+
+
+def test_a_result_that_is_frozen_itself_belongs_to_the_caller():
+    w = torch.randn(4, 4)
+    f = torch.compile(lambda x: (w.sum(0), x * w.sum(0)))
+    x = torch.ones(4)
+    for _ in range(6):
+        total, product = f(x)
+        assert torch.equal(total, product)
+        total.add_(1)
+        assert not torch.equal(f(x)[0], total)
+
+
 # --- training -------------------------------------------------------------------------------------
 
 

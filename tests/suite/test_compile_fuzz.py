@@ -450,3 +450,91 @@ def test_most_programs_are_replayed():
         w = check(seed)
         kept += sum(len(c.recordings) for c in w.f._compiled.cases)
     assert kept >= 6
+
+
+# --- folded values --------------------------------------------------------------------------------
+
+
+class Adapted(nn.Module):
+    """Much of what it computes depends on its tensors alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.linear = nn.Linear(4, 6)
+        self.up, self.down = nn.Parameter(torch.randn(6, 2)), nn.Parameter(torch.randn(2, 4))
+        self.register_buffer("shift", torch.randn(6))
+
+    def forward(self, x):
+        weight = self.linear.weight + self.up @ self.down
+        return F.linear(self.norm(x), weight, self.linear.bias) * (self.shift.exp().sum() + 1)
+
+
+def _writes_with_data(net):
+    for p in net.parameters():
+        p.data.mul_(0.875)
+
+
+def _no_writes(net):
+    pass
+
+
+def _writes_statistics(net):
+    net.norm.running_var.mul_(1.25)
+
+
+def _writes_parameter(net):
+    with torch.no_grad():
+        net.up[0].add_(0.5)
+
+
+def _gives_data(net):
+    net.down.data = torch.randn(2, 4)
+
+
+def _replaces_parameter(net):
+    net.up = nn.Parameter(torch.randn(6, 2))
+
+
+def _loads(net):
+    net.load_state_dict({k: v * 0.75 for k, v in net.state_dict().items()})
+
+
+def _shares(net):
+    net.norm.weight.data = net.norm.running_var
+
+
+BETWEEN = [
+    _no_writes, _no_writes, _writes_with_data, _writes_statistics, _writes_parameter, _gives_data,
+    _replaces_parameter, _loads, _shares,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("TABGRAD_FUZZ", "24")) // 3))
+def test_folded_values_follow_what_they_are_made_of(seed):
+    r = random.Random(seed)
+    torch.manual_seed(seed)
+    net = Adapted().eval()
+    f = torch.compile(torch.no_grad()(net.forward))
+    optimizer = r.choice(OPTIMIZERS)(net.parameters())
+
+    @torch.compile
+    def step(x):
+        optimizer.zero_grad()
+        net(x).square().mean().backward()
+        optimizer.step()
+
+    @torch.compile
+    def decay():
+        _writes_with_data(net)
+
+    for _ in range(24):
+        x = torch.randn(5, 4)
+        action = r.choice([*BETWEEN, step, step, decay, decay])
+        for _ in range(r.choice([1, 1, 4])):
+            action(x) if action is step else action() if action is decay else action(net)
+        for _ in range(r.choice([1, 4])):
+            with torch.no_grad():
+                want = net(x)
+            assert equal(f(x).tolist(), want.tolist()), (seed, action.__name__)
+    assert any(q.folded for c in f._compiled.cases for q in c.recordings)

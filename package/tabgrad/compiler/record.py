@@ -25,6 +25,7 @@ from ..runtime import Buffer
 from ..shape import numel
 from ..tensor import Tensor
 from .backward import trace
+from .fold import Folded, foldable
 from .lent import Known, Window, aliases, cut, reach
 from .numbers import Numbers
 from .ran import Tracer, is_foreign
@@ -400,48 +401,79 @@ class Recorder:
             if any(c() is not None for c in left):
                 raise Refused("a tensor that it makes stays in some place other than its results")
 
+    def _graph(self) -> tuple[plans.Pending | None, list[int]]:
+        """What the call computes, and the sources of its leaves."""
+        graph = plans.linearize([self.roots[k] for k in self.order]) if self.roots else None
+        return graph, [self._source(n.buffer) for n in graph.leaves] if graph else []
+
+    def _fold(self, device: Any) -> Folded | None:
+        """Computes what depends only on tensors that were there before, and are no arguments."""
+        first, last = len(self.tensors), len(self.objects)
+        frozen = {
+            k.leaf.buffer: i
+            for k, i in zip(self.known, self.owner, strict=True) if first <= i < last
+        }  # fmt: skip
+        nodes = foldable(self.roots, frozen)
+        if not nodes:
+            return None
+        folded = Folded(nodes, device, frozen)
+        for k, buffer in enumerate(folded.buffers, len(self.sources)):
+            self.used[id(buffer)] = k
+        return folded
+
     def _run(self, make: Any, writes: Any, grads: Any, states: Any, backward: Any) -> None:
         self.order = self._by_age()
-        graph = plans.linearize([self.roots[k] for k in self.order]) if self.roots else None
-        leaves = [self._source(n.buffer) for n in graph.leaves] if graph else []
         device = self._device()
-        held = [n.arg for n in graph.numbers] if graph else []
-        live = []
-        for i, v in enumerate(held):
-            if type(v) is Live:
-                live.append((i, self.books.index(v.book), v.index))
-                held[i] = v.book.values[v.index]
+        graph, leaves = self._graph()
+        held, live = self._numbers(graph)
+        self.signature = self._signed(graph, held, live, repr((writes, grads, states)))
+        for node in self.roots:
+            device.check_dtype(node.dtype)
+        if self.watch is None:
+            return
+        folded = None
+        if not (writes or grads or states or backward or self.events):
+            folded = self._fold(device)
+            if folded is not None:
+                graph, leaves = self._graph()
+                held, live = self._numbers(graph)
         plan = in_place = None
         if graph is not None:
-            for node in self.roots:
-                device.check_dtype(node.dtype)
-            for n in graph.numbers:
-                if type(n.arg) is Live:
-                    n.arg = n.arg.book.values[n.arg.index]
-            if self.watch is not None:
-                plan = self._planned(graph)
-                in_place = self._in_place(graph, leaves, writes)
-            if plan is not None and backward is not None:  # which begins with what this computes
+            plan = self._planned(graph)
+            in_place = self._in_place(graph, leaves, writes) if writes else None
+            if backward is not None:  # which begins with what this computes
                 buffers = [n.buffer for n in graph.leaves]
                 made = device.launch(plan, buffers, device.cells(plan.compiled, held))
                 for root, buffer in zip(self.roots, made, strict=True):
                     root.realize(buffer)
                     self.origin.setdefault(id(buffer), ("root", self.root_of[id(root)]))
+        self.recording = Recording(
+            self, device, (plan, in_place), leaves, held, live, make, writes, grads, states,
+            backward and backward.planned(self, device), folded,
+        )  # fmt: skip
+
+    def _numbers(self, graph: plans.Pending | None) -> tuple[list[Any], list[Any]]:
+        """The numbers of the graph, and which of them are an optimizer's: (place, book, index)."""
+        live = []
+        numbers = graph.numbers if graph else []
+        for i, n in enumerate(numbers):
+            v = n.arg
+            if type(v) is Live:
+                live.append((i, self.books.index(v.book), v.index))
+                n.arg = v.book.values[v.index]
+        return [n.arg for n in numbers], live
+
+    def _signed(self, graph: Any, held: list[Any], live: list[Any], places: str) -> Any:
+        """What two calls have in common that do the same."""
         constants = [self.uploads[id(o[1])] for o in self.sources
                      if o and o[0] == "constant" and id(o[1]) in self.uploads]  # fmt: skip
         bound = {i for i, _, _ in live}
-        self.signature = (
-            graph and graph.key, [v for i, v in enumerate(map(repr, held)) if i not in bound], live,
+        return (
+            graph and graph.key, [repr(v) for i, v in enumerate(held) if i not in bound], live,
             constants,
             [(d.dtype, d.n, id(d.generator), d.f, d.args) for d in self.draws],
             [book.signature() for book in self.books], [e[0] for e in self.events],
-            [repr(n) for n in self.news], repr((writes, grads, states)), self.tracer.frames.keys(),
-        )  # fmt: skip
-        if self.watch is None:
-            return
-        self.recording = Recording(
-            self, device, (plan, in_place), leaves, held, live, make, writes, grads, states,
-            backward and backward.planned(self, device),
+            [repr(n) for n in self.news], places, self.tracer.frames.keys(),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from weakref import ref
 from ..graph import Storage, capture, leaf
 from ..runtime import Buffer, Device
 from ..tensor import Counter, Tensor
+from .fold import Folded
 from .lent import cut
 from .steady import Steady, steady
 from .watch import facts
@@ -79,12 +80,13 @@ class Recording:
     def __init__(
         self, recorder: Any, device: Device, plans: Any, leaves: list[int], values: list[Any],
         live: list[Any], make: Any, writes: list[Write], grads: Any, states: Any, backward: Any,
+        folded: Folded | None,
     ) -> None:  # fmt: skip
         plan, in_place = plans
         self.device, self.plans, self.plan = device, device.plans, plan
         self.leaves, self.values, self.live = leaves, values, live
         self.make, self.writes, self.new_grads, self.new_states = make, writes, grads, states
-        self.backward = backward
+        self.backward, self.folded = backward, folded
         self.watch = recorder.watch
         self.sources = recorder.sources
         self.owner = recorder.owner
@@ -324,6 +326,13 @@ class Recording:
         return drawn
 
     def _buffers(self, everything: list[Any], drawn: list[Buffer]) -> list[Buffer]:
+        buffers = self._read(everything, drawn)
+        if self.folded is not None:
+            buffers += self.folded.current(everything, self._value_of)
+        return buffers
+
+    def _read(self, everything: list[Any], drawn: list[Buffer]) -> list[Buffer]:
+        """Buffers of the sources."""
         if self.held and self.stamp == capture.changes + capture.writes:
             buffers = [*map(call, self.held)]
             for k, i in self.given:
@@ -382,8 +391,9 @@ class Recording:
             s = fresh[k] = Storage(node(f.value), f.nelems, self.device)
             s.version, s.generation = f.version, f.generation
         for w, s, i in zip(self.writes, written, self.written, strict=True):
+            capture.writes += 1
+            s.written = capture.writes
             if again is None:
-                capture.writes += 1
                 s.node, x = node(w.value), everything[i]
                 x._node = x._seen = None
             s.version += w.version
