@@ -9,7 +9,6 @@ the checkout. wheel_packed.py imports from it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -59,12 +58,14 @@ def assets(root: Path) -> dict[str, bytes]:
 
 
 def archive(files: dict[str, bytes], cache: Path) -> Path:
-    """All files as one: their names and sizes in a line of JSON, then their contents; texts and
-    modules as a stream each, for what is likely in one is not in the other."""
+    """All files as one: a line for each name, then their contents. Texts end with a zero, for sizes
+    do not compress; modules come after them, their names with sizes. Texts and modules are a stream
+    each, for what is likely in one is not in the other."""
     modules = {name: data for name, data in files.items() if name.endswith(".wasm")}
     texts = {name: data for name, data in files.items() if name not in modules}
-    head = json.dumps({name: len(data) for name, data in (texts | modules).items()}).encode()
-    streams = head + b"\n" + b"".join(texts.values()), b"".join(modules.values())
+    head = "\n".join([*texts, *(f"{name} {len(data)}" for name, data in modules.items())]).encode()
+    ended = [part + b"\0" for part in (head, *texts.values())]
+    streams = b"".join(ended), b"".join(modules.values())
     out = cache / f"{digest(b''.join(streams))}.xz"
     if not out.exists():
         write(out, b"".join(map(lzma_of, streams)))

@@ -4,7 +4,6 @@ A page downloads the wheel before the first line of user code. The modules compr
 the shaders, the JavaScript and the kernels weigh a quarter less than one by one in a zip file.
 """
 
-import json
 import linecache  # noqa: F401  (asks the loader below for lines of tracebacks)
 import lzma
 import sys
@@ -15,12 +14,16 @@ _HERE = Path(__file__).parent
 
 
 def _unpack():
-    """Names and contents: a line of JSON with the sizes, then all files in that order."""
-    head, data = lzma.decompress((_HERE / "archive.xz").read_bytes()).split(b"\n", 1)
+    """Names and contents, as hatch_build.py's ``archive`` puts them together."""
+    head, data = lzma.decompress((_HERE / "archive.xz").read_bytes()).split(b"\0", 1)
+    names = [line.split(" ") for line in head.decode().split("\n")]
+    *texts, data = data.split(b"\0", len([name for name in names if len(name) == 1]))
     files, at = {}, 0
-    for name, size in json.loads(head).items():
-        files[name] = data[at : at + size]
-        at += size
+    for name, *size in names:
+        if size:
+            files[name], at = data[at : at + int(size[0])], at + int(size[0])
+        else:
+            files[name] = texts[len(files)]
     return files
 
 

@@ -2,7 +2,7 @@
 //
 // Four runs of two vectors of outputs at a time, taps outside: 8 multiply-adds on 8 loads and a
 // splat, from a padded copy of the channel (image.h). Bound by loads from the L1 cache; 3 × 3 taps
-// in steps of one share theirs and reach half of the multiply-adds' limit. Shares are of channels.
+// share theirs and reach half of the multiply-adds' limit in steps of one. Shares are of channels.
 #include "image.h"
 
 static void NAME(filter)(const int *from, const REAL *w, int taps, REAL *const *to) {
@@ -63,25 +63,28 @@ static int NAME(bounds)(const NAME(Epilogue) *e, int o, NAME(Bounds) *b) {
   return 1;
 }
 
-// 3 × 3 taps in steps of one: four rows of outputs at a time share their lines, the weights stay in
-// registers; 36 multiply-adds on 18 loads. Blocks at the end overlap the ones before.
-static void NAME(filter_3x3)(const NAME(Field) *f, const Piece *p, const REAL *w, REAL *c, int row,
-                             const REAL *x0, const NAME(Bounds) *e) {
+// 3 × 3 taps in steps of one or two: four rows of outputs at a time share their lines, the weights
+// stay in registers; 36 multiply-adds on 18 loads, or 27. Blocks at the end overlap the ones before.
+static inline __attribute__((always_inline)) void NAME(filter_3x3)(
+    const NAME(Field) *f, const Piece *p, const REAL *w, REAL *c, int row, const REAL *x0,
+    const NAME(Bounds) *e, int step) {
+  int column[3] = {0, step == 1 ? 1 : f->phase, step == 1 ? 2 : 1};
   v128_t weight[9], bias = SPLAT(&e->bias), low = SPLAT(&e->low), high = SPLAT(&e->high);
   UNROLL_FULLY for (int k = 0; k < 9; k++) weight[k] = SPLAT(w + k);
   for (int block = 0; block < p->rows; block += 4) {
     int y = NAME(least)(block, p->rows - 4);
-    const REAL *line = x0 + y * f->pitch;
+    const REAL *line = x0 + y * step * f->pitch;
     REAL *to = c + (p->y + y) * row + p->x;
     for (int at = 0; at < p->columns; at += WIDTH) {
       int x = NAME(least)(at, p->columns - WIDTH);
       v128_t s[4] = {bias, bias, bias, bias};
       const REAL *from = line + x;
-      UNROLL_FULLY for (int r = 0; r < 6; r++, from += f->pitch)
+      UNROLL_FULLY for (int r = 0; r < 3 * step + 3; r++, from += f->pitch)
         UNROLL_FULLY for (int k = 0; k < 3; k++) {
-          v128_t v = LOADV(from + k);
+          v128_t v = LOADV(from + column[k]);
           UNROLL_FULLY for (int q = 0; q < 4; q++)
-            if (r >= q && r < q + 3) s[q] = MADD(weight[(r - q) * 3 + k], v, s[q]);
+            if (r >= q * step && r < q * step + 3)
+              s[q] = MADD(weight[(r - q * step) * 3 + k], v, s[q]);
           KEEP_ORDER(s[0], s[1]);
           KEEP_ORDER(s[2], s[3]);
         }
@@ -92,7 +95,7 @@ static void NAME(filter_3x3)(const NAME(Field) *f, const Piece *p, const REAL *w
 }
 
 static int NAME(is_3x3)(const NAME(Field) *f, const NAME(Target) *t) {
-  int small = f->taps == 9 && f->sh == 1 && f->sw == 1 && t->column == 1 && f->columns >= WIDTH;
+  int small = f->taps == 9 && f->sh == f->sw && f->sw <= 2 && t->column == 1;
   for (int k = 0; k < 9 && small; k++) small = f->down[k] < 3 && f->right[k] < 3;
   return small;
 }
@@ -110,9 +113,12 @@ static void NAME(channels)(const NAME(Field) *f, const Piece *p, const REAL *w, 
       REAL factor = finished && e->bits & 8 ? e->factor[o * e->row] : 1;
       for (int k = 0; k < f->taps; k++) weights[k] = w[o * area + place[k]] * factor;
       REAL *out = t->c + o * t->channel;
-      for (int i = 0; i < p->n && dense; i++)
-        NAME(filter_3x3)(f, p, weights, out + (p->image + i) * t->image, t->row,
-                         (const REAL *)room_b + i * f->lines * f->pitch, &bounds);
+      for (int i = 0; i < p->n && dense; i++) {
+        REAL *to = out + (p->image + i) * t->image;
+        const REAL *x = (const REAL *)room_b + i * f->lines * f->pitch;
+        if (f->sw == 1) NAME(filter_3x3)(f, p, weights, to, t->row, x, &bounds, 1);
+        else NAME(filter_3x3)(f, p, weights, to, t->row, x, &bounds, 2);
+      }
       if (!dense) NAME(filter_piece)(weights, f->taps, out, t->column);
       if (!finished) NAME(finish_piece)(e, t, p, f->ow, o, o + 1);
     }
