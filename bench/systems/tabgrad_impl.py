@@ -143,7 +143,8 @@ def load(model, params):
     return model
 
 
-# --- workloads: op → function of (spec, inputs, parameters) that gives what one run calls ---------
+# --- workloads: op → function of (spec, inputs, parameters) that gives what one run calls, for
+# models with what it is called with ---------------------------------------------------------------
 
 
 def matmul(spec, x, params):
@@ -236,20 +237,20 @@ def topk(spec, x, params):
 def net(spec, x, params):
     small = spec["id"].startswith("cnn")
     model = load(CNN() if small else Net(spec["nodes"]), params).eval()
-    return lambda: model(x["x"])
+    return model, x["x"]
 
 
 def gpt(spec, x, params):
     model = load(GPT(**spec["gpt"]), params).eval()
     places = torch.arange(spec["gpt"]["T"])
-    return lambda: model(x["tokens"], places)
+    return model, x["tokens"], places
 
 
 def gptdecode(spec, x, params):
     model = load(GPT(**spec["gpt"]), params).eval()
     places = torch.tensor([spec["gpt"]["T"]])
     past = [(x[f"pastk{k}"], x[f"pastv{k}"]) for k in range(spec["gpt"]["L"])]
-    return lambda: model(x["next"], places, past)
+    return model, x["next"], places, past
 
 
 def dispatch(spec, x, params):
@@ -366,21 +367,24 @@ def wait(y):
 
 def make(spec, data):
     inputs, params = tensors(data)
-    op, last = spec["op"], None
+    op, args, last = spec["op"], (), None
     if op in TRAINING:
         step, last = TRAINING[op](spec, inputs, params)
     else:
-        step = torch.no_grad()(BY_NAME[op](spec, inputs, params))
+        step = BY_NAME[op](spec, inputs, params)
+        if isinstance(step, tuple):
+            step, *args = step
+        step = torch.no_grad()(step)
     if use_compile:
         step = torch.compile(step)
 
     def run():
-        y = step()
+        y = step(*args)
         torch.runtime.step_done()  # runs what is pending, as the end of an optimizer's step does
         return y
 
     def both():
-        return read(step())
+        return read(step(*args))
 
     def check():
         losses = [step() for _ in range(spec["steps"])]
