@@ -13,6 +13,7 @@ from tabgrad import nn, plan, runtime
 from tabgrad.nn import functional as F
 
 REPEAT = 60
+WARM_UP = 1.0  # seconds
 
 
 def best(f, repeat=REPEAT):
@@ -78,8 +79,10 @@ class Bridge:
 
 
 def python_time(step):
-    """Microseconds of Python in a step (all but the kernels), its calls, its values."""
-    for _ in range(5):
+    """Microseconds of Python in a step (all but the kernels), its calls, its values. Measured once
+    the browser has compiled the interpreter for good, which takes it some 200 steps."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < WARM_UP:
         step()
     found = []
     for _ in range(REPEAT):

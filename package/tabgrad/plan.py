@@ -48,32 +48,31 @@ def linearize(roots: Sequence[Node]) -> Pending:
     windows: list[Node] = []
     reads: list[int] = []
     key: list[Any] = []
-    stack = [*reversed(roots)]
+    place, stack = index.get, [*reversed(roots)]
     while stack:
         node = stack[-1]
-        for s in node.srcs:
-            if s not in index:
-                stack.append(s)
-                break
+        at: list[Any] = [*map(place, node.srcs)]
+        if None in at:
+            stack.append(node.srcs[at.index(None)])
+            continue
+        stack.pop()
+        if node in index:
+            continue
+        index[node] = len(key)
+        op, dtype, shape = node.op, node.dtype, node.shape
+        if op == "buffer":
+            k = buffers.setdefault(node.buffer, len(buffers))
+            leaves.append(node)
+            key.append((k, shape, dtype.code))
+        elif op == "number":
+            numbers.append(node)
+            key.append((dtype.code, shape))
         else:
-            stack.pop()
-            if node in index:
-                continue
-            index[node] = len(key)
-            op = node.op
-            if op == "buffer":
-                k = buffers.setdefault(node.buffer, len(buffers))
-                leaves.append(node)
-                key.append((k, node.shape, node.dtype.code))
-            elif op == "number":
-                numbers.append(node)
-                key.append((node.dtype.code, node.shape))
-            else:
-                if op == "view" and node.srcs[0].op == "buffer" and _is_window(node):
-                    windows.append(node)
-                at = [index[s] for s in node.srcs]
-                reads += at
-                key.append((op, node.dtype.code, node.shape, node.arg, type(node.arg), *at))
+            arg = node.arg
+            if op == "view" and node.srcs[0].op == "buffer" and _is_window(node):
+                windows.append(node)
+            reads += at
+            key.append((op, dtype.code, shape, arg, type(arg), *at))
     key.append(tuple([index[root] for root in roots]))
     return Pending(tuple(key), leaves, numbers, windows, [index[n] for n in leaves], reads)
 
