@@ -8,6 +8,7 @@ the checkout. wheel_packed.py imports from it.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -96,7 +97,7 @@ def slim(path: Path, cache: Path) -> bytes:
     """A module without docstrings, comments and annotations; names stay as they are, since the op
     table reads them."""
     text = path.read_text()
-    out = cache / f"{digest(text.encode())}.py"
+    out = cache / f"{digest(text.encode() + Path(__file__).read_bytes())}.py"
     if not out.exists():
         annotations = python_minifier.RemoveAnnotationsOptions(
             remove_variable_annotations=True,
@@ -113,8 +114,22 @@ def slim(path: Path, cache: Path) -> bytes:
             hoist_literals=False,
             convert_posargs_to_args=False,
         )
-        write(out, lean.encode())
+        write(out, without_leftovers(lean).encode())
     return out.read_bytes()
+
+
+def without_leftovers(lean: str) -> str:
+    """A module without the imports that only its annotations needed."""
+    nodes = [*ast.walk(ast.parse(lean))]
+    if not any(isinstance(node, ast.AnnAssign) for node in nodes):
+        lean = re.sub(r"^from __future__ import annotations\n", "", lean)
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+
+    def keep(found: re.Match[str]) -> str:
+        names = [name for name in found[2].split(",") if name in used]
+        return f"from {found[1]} import {','.join(names)}\n" if names else ""
+
+    return re.sub(r"^from (typing|collections\.abc) import ([\w,]+)\n", keep, lean, flags=re.M)
 
 
 def digest(data: bytes) -> str:

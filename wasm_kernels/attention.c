@@ -38,7 +38,7 @@ static void weigh(const Head *h, float *s, int at, int n) {
   for (int q = 1; q < 4; q++) top[0] = (F4)wasm_f32x4_pmax((v128_t)top[0], (v128_t)top[q]);
   for (int q = 0; q < 4; q++) most = top[0][q] > most ? top[0][q] : most;
   F4 base = K4(most == -INFINITY ? 0 : most);
-  for (int j = 0; j < end; j++) total += v[j] = exp_below_4(v[j] - base);
+  for (int j = 0; j < end; j += 4) total += exp_below_16(v + j, v + j, base);
   F4 shrink = exp_below_4(K4(before) - base);
   room->most[at] = most;
   room->total[at] = room->total[at] * shrink[0] + (total[0] + total[1] + (total[2] + total[3]));

@@ -32,7 +32,7 @@ static void weigh_all(const Head *h, float *s, int row, int n) {
   float most = -INFINITY;
   for (int q = 0; q < 4; q++) most = top[q] > most ? top[q] : most;
   F4 base = K4(most == -INFINITY ? 0 : most);
-  for (int j = 0; j < end; j++) total += v[j] = exp_below_4(v[j] - base);
+  for (int j = 0; j < end; j += 4) total += exp_below_16(v + j, v + j, base);
   float sum = total[0] + total[1] + (total[2] + total[3]);
   F4 over = K4(sum == 0 ? 0 : 1 / sum);
   for (int j = 0; j < end; j++) v[j] *= over;

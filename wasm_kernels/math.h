@@ -197,10 +197,9 @@ FN Parts4 exp_parts_4(F4 x) {
   F4 magic = K4(12582912.0f), shifted = madd(x, K4(1.44269504f), magic), n = shifted - magic;
   return (Parts4){madd(n, K4(2.12194440e-4f), madd(n, K4(-0.693359375f), x)), (I4)shifted};
 }
-FN F4 expm1_over_r(F4 r) {  // (e^r - 1) / r for |r| <= ln2/2
-  static const float c[] = {1.0f, 0.49999994f, 0.16666429f, 0.041668016f, 8.3743716e-3f, 1.3843403e-3f};
-  return poly(r, c, 5);
-}
+static const float exp_terms[] = {1.0f,         0.49999994f,   0.16666429f,
+                                  0.041668016f, 8.3743716e-3f, 1.3843403e-3f};
+FN F4 expm1_over_r(F4 r) { return poly(r, exp_terms, 5); }  // (e^r - 1) / r for |r| <= ln2/2
 
 FN F4 exp_4(F4 a) {  // 2 ulp; times 2^n in two steps: denormals and overflow come out right
   Parts4 e = exp_parts_4(between(-105.0f, a, 89.0f));
@@ -215,6 +214,29 @@ FN F4 exp_below_4(F4 x) {  // 2 ulp for x ≤ 0; below -87.7, where normal numbe
   Parts4 e = exp_parts_4((F4)wasm_f32x4_pmax((v128_t)x, (v128_t)low));  // nan stays
   F4 scale = (F4)((e.shifted << 23) + (I4)K4(1.0f));
   return madd(e.r * scale, expm1_over_r(e.r), scale);
+}
+
+// out = exp(x - most) for sixteen x ≤ most; gives the sum of their four vectors. As exp_below_4, but
+// step by step: a constant is fetched once for all, and no vector waits for its own last step.
+#define STEP(v, e)                                                                        \
+  _Pragma("clang loop unroll(full)") for (int k = 0; k < 4; k++) v[k] = e;                \
+  __asm__ volatile("" : "+r"(v[0]), "+r"(v[1]), "+r"(v[2]), "+r"(v[3]))
+FN F4 exp_below_16(F4 *out, const F4 *x, F4 most) {
+  F4 r[4], y[4], shifted[4], magic = K4(12582912.0f), low = K4(-88.0296919f);
+  STEP(r, (F4)wasm_f32x4_pmax((v128_t)(x[k] - most), (v128_t)low));
+  STEP(shifted, madd(r[k], K4(1.44269504f), magic));
+  STEP(y, shifted[k] - magic);
+  STEP(r, madd(y[k], K4(-0.693359375f), r[k]));
+  STEP(r, madd(y[k], K4(2.12194440e-4f), r[k]));
+  STEP(y, madd(r[k], K4(exp_terms[5]), K4(exp_terms[4])));
+  STEP(y, madd(y[k], r[k], K4(exp_terms[3])));
+  STEP(y, madd(y[k], r[k], K4(exp_terms[2])));
+  STEP(y, madd(y[k], r[k], K4(exp_terms[1])));
+  STEP(y, madd(y[k], r[k], K4(exp_terms[0])));
+  STEP(shifted, (F4)(((I4)shifted[k] << 23) + (I4)K4(1.0f)));
+  STEP(y, madd(r[k] * shifted[k], y[k], shifted[k]));
+  _Pragma("clang loop unroll(full)") for (int k = 0; k < 4; k++) out[k] = y[k];
+  return (y[0] + y[1]) + (y[2] + y[3]);
 }
 
 FN F4 sigmoid_4(F4 a) { return K4(1.0f) / (K4(1.0f) + exp_4(-a)); }  // 3 ulp

@@ -30,20 +30,14 @@ static float largest(const float *x, int n) {
 
 // out = exp(x - most); gives their sum.
 static float exponentials(float *out, const float *x, int n, F4 most) {
-  F4 s[2] = {K4(0), K4(0)};
-  for (; n >= 8; n -= 8, x += 8, out += 8)
-    for (int k = 0; k < 2; k++) {
-      F4 y = exp_below_4(*(const F4 *)(x + 4 * k) - most);
-      *(F4 *)(out + 4 * k) = y;
-      s[k] += y;
-    }
+  F4 s = K4(0);
+  for (; n >= 16; n -= 16, x += 16, out += 16) s += exp_below_16((F4 *)out, (const F4 *)x, most);
   for (F4 y; n > 0; n -= 4, x += 4, out += 4) {
     y = exp_below_4((n < 4 ? rest(x, n) : *(const F4 *)x) - most);
-    s[0] += y;
+    s += y;
     for (int i = 0; i < 4 && i < n; i++) out[i] = y[i];
   }
-  s[0] += s[1];
-  return s[0][0] + s[0][1] + (s[0][2] + s[0][3]);
+  return s[0] + s[1] + (s[2] + s[3]);
 }
 
 static void scaled(float *out, int n, float factor) {
