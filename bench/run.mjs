@@ -19,6 +19,18 @@ const ROOT = path.dirname(fileURLToPath(import.meta.url)),
     const i = argv.indexOf("--" + n);
     return i < 0 ? d : argv[i + 1];
   };
+const OPTIONS = "quick check merge no-hot no-cold no-favour".split(" "),
+  WITH_VALUE = "rounds budget out only systems patience extra".split(" ");
+for (let i = 0; i < argv.length; i++) {
+  const name = argv[i].slice(2);
+  if (argv[i].startsWith("--") && OPTIONS.includes(name)) continue;
+  if (argv[i].startsWith("--") && WITH_VALUE.includes(name) && i + 1 < argv.length) i++;
+  else {
+    const all = [...OPTIONS, ...WITH_VALUE.map((o) => o + " …")].map((o) => "--" + o);
+    console.error(`bench: ${argv[i]} is no option; there are ${all.join(", ")}`);
+    process.exit(2);
+  }
+}
 const quick = flag("quick"),
   ROUNDS = +opt("rounds", quick ? 2 : 5),
   BUDGET = +opt("budget", quick ? 120 : 300),
@@ -32,6 +44,10 @@ const wl = workloads.filter((w) => !only || only.some((o) => w.id === o || w.gro
     ...systems.filter((s) => !sysOnly || sysOnly.includes(s.id)),
     ...JSON.parse(opt("extra", "[]")),
   ];
+if (!wl.length || !sys.length) {
+  console.error(`bench: no ${wl.length ? "system" : "workload"} of that name`);
+  process.exit(2);
+}
 const EXE =
   process.env.CHROMIUM ??
   ["chromium", "chromium-browser", "google-chrome", "chrome"]
