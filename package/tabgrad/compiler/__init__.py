@@ -234,8 +234,9 @@ def compile(
     call for which something is different is recorded anew. A whole training step may be compiled:
     gradients, optimizer and scheduler, random numbers advance as in ordinary code. A function that
     looks at a tensor's values, prints, or asks a clock runs as ordinary code, after a warning.
-    Without gradients (``torch.no_grad``) what depends on the function's own tensors alone, such as
-    a batch norm's factors in eval mode, is computed again only when one of them was written.
+    Without gradients (``torch.no_grad``) a value that depends on the function's own tensors alone
+    and has fewer bytes than they, such as a batch norm's factors in eval mode, is kept until one of
+    them is written (16 MB of such values at most).
 
     Args:
         model: a function, or a module, of which an :class:`OptimizedModule` is returned.
