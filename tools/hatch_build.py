@@ -74,15 +74,16 @@ def archive(files: dict[str, bytes], cache: Path) -> Path:
 
 
 def without_comments(path: Path) -> bytes:
-    """A file; JavaScript and WGSL without the comments that end lines, or are lines, but for those
-    of WGSL that wgsl.py reads."""
+    """A file; JavaScript and WGSL with half of their indents, and without the comments that end
+    lines, or are lines, but for those of WGSL that wgsl.py reads."""
     if path.suffix == ".wasm":
         return path.read_bytes()
     text = re.sub(r"^ */\*\*(?:(?!\*/)[\s\S])*\*/\n", "", path.read_text(), flags=re.M)
     marks = r"(?!// \w*[\[\]])" if path.suffix == ".wgsl" else ""  # sections, and the head comment
     text = re.sub(rf"^ *{marks}//.*\n", "", text, flags=re.M)
     behind = r"(?<=\S) +//(?! as it stands$| _\w$)[^\n\"'`]*$"  # with a quote it may be in a string
-    return re.sub(behind, "", text, flags=re.M).encode()
+    text = re.sub(behind, "", text, flags=re.M)
+    return re.sub("^( +)\\1", r"\1", text, flags=re.M).encode()
 
 
 def lzma_of(data: bytes) -> bytes:
@@ -103,10 +104,10 @@ def slim(path: Path, cache: Path) -> bytes:
             remove_variable_annotations=True,
             remove_return_annotations=True,
             remove_argument_annotations=True,
-            remove_class_attribute_annotations=False,  # NamedTuples are made of them
+            remove_class_attribute_annotations=False,  # see _Untyped
         )
         lean = python_minifier.minify(
-            text,
+            ast.unparse(_Untyped().visit(ast.parse(text))),
             remove_literal_statements=True,
             remove_annotations=annotations,
             rename_locals=False,
@@ -118,12 +119,25 @@ def slim(path: Path, cache: Path) -> bytes:
     return out.read_bytes()
 
 
+class _Untyped(ast.NodeTransformer):
+    """Without imports for annotations, and 0 for those of a class, whose names alone count: a
+    NamedTuple is made of them."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign):
+                line.annotation = ast.Constant(0)
+        return self.generic_visit(node)
+
+
 def without_leftovers(lean: str) -> str:
     """A module without the imports that only its annotations needed."""
-    nodes = [*ast.walk(ast.parse(lean))]
-    if not any(isinstance(node, ast.AnnAssign) for node in nodes):
-        lean = re.sub(r"^from __future__ import annotations\n", "", lean)
-    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    lean = re.sub(r"^from __future__ import annotations\n", "", lean)
+    used = {node.id for node in ast.walk(ast.parse(lean)) if isinstance(node, ast.Name)}
 
     def keep(found: re.Match[str]) -> str:
         names = [name for name in found[2].split(",") if name in used]
