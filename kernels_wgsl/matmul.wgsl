@@ -2,11 +2,13 @@
 //
 // Bindings: a, b, out. Shapes: a (…, M, K) and b (…, K, N) strided, out (…, M, N) contiguous.
 // Grid: tiles, along N first, then along M, then batches.
-// Tiling: SPLIT times 64 invocations make TILE × TILE elements, an invocation TILE/8 × TILE/8 of
-// them; each 64 take a share of K, slice by slice of 16 through workgroup memory. An element loaded
-// from there is used TILE/8 times, so arithmetic bounds it once M and N are some hundreds. Below
+// Tiling: SPLIT times SIDE × SIDE invocations make TILE × TILE elements, an invocation 4 × 4 of them
+// or 8 × 8 (HALVES is 1 or 2); each SIDE × SIDE take a share of K, slice by slice of 16 through
+// 128 · TILE · SPLIT bytes of workgroup memory. An element loaded from there is used 4 or 8 times, so
+// arithmetic bounds it once M and N are some hundreds; one loaded into it is used TILE times. Below
 // that the number of workgroups does: then smaller tiles make more of them, and SPLIT more of K
-// happens at once. Lines with names in _i, _j, _e are repeated for each of HALVES, HALVES, 4.
+// happens at once. Lines with names in _i, _j, _e are repeated for each of HALVES, HALVES, 4; those
+// in _u that follow each other, together for each of HALVES.
 //
 // `operands` says where the factors come from; conv2d*.wgsl hold other ones for the same `product`.
 
@@ -53,14 +55,16 @@ fn store_out(z: u32, m: u32, n: u32, value: f32) {
 
 // [product
 const TILE: u32 = 32u;
-const SPLIT: u32 = 1u; // 1, or 4 where TILE is 32
-const HALVES: u32 = TILE / 32u;
+const SPLIT: u32 = 1u; // or 4
+const HALVES: u32 = min(TILE / 32u, 2u);
+const SIDE: u32 = TILE / (4u * HALVES);
+const SIZE: u32 = SIDE * SIDE;
 const SLICE: u32 = 16u;
 const ACROSS: u32 = 1u; // tiles along N
 const DOWN: u32 = 1u;
 const FOURS: u32 = TILE / 4u;
 const B_TILE: u32 = SPLIT * SLICE * FOURS; // where the tiles of b begin
-const _i = 0u; const _j = 0u; const _e = 0u; // as it stands
+const _i = 0u; const _j = 0u; const _e = 0u; const _u = 0u; // as it stands
 var<workgroup> tiles: array<vec4<f32>, 2u * B_TILE>; // a: [split][k][m / 4], b: [split][k][n / 4]
 
 // [fours
@@ -81,21 +85,21 @@ fn fill(base: vec2<u32>, m0: u32, n0: u32, k0: u32, to: u32, lid: u32) {
   // what does not change along the loops stands before them: addresses of convolutions are dear
   let ka = select(lid / FOURS, lid % SLICE, A_ALONG_K);
   let ma = select(lid % FOURS, lid / SLICE, A_ALONG_K);
-  for (var s = 0u; s < TILE / 16u; s++) {
-    let k = ka + select(s * (64u / FOURS), 0u, A_ALONG_K);
-    let m = ma + select(0u, s * 4u, A_ALONG_K);
+  for (var s = 0u; s < SLICE * FOURS / SIZE; s++) {
+    let k = ka + select(s * (SIZE / FOURS), 0u, A_ALONG_K);
+    let m = ma + select(0u, s * (SIZE / SLICE), A_ALONG_K);
     tiles[to + k * FOURS + m] = load_a4(base.x, m0 + 4u * m, k0 + k);
   }
   let kb = select(lid / FOURS, lid % SLICE, B_ALONG_K);
   let nb = select(lid % FOURS, lid / SLICE, B_ALONG_K);
-  for (var s = 0u; s < TILE / 16u; s++) {
-    let k = kb + select(s * (64u / FOURS), 0u, B_ALONG_K);
-    let n = nb + select(0u, s * 4u, B_ALONG_K);
+  for (var s = 0u; s < SLICE * FOURS / SIZE; s++) {
+    let k = kb + select(s * (SIZE / FOURS), 0u, B_ALONG_K);
+    let n = nb + select(0u, s * (SIZE / SLICE), B_ALONG_K);
     tiles[B_TILE + to + k * FOURS + n] = load_b4(base.y, k0 + k, n0 + 4u * n);
   }
 }
 
-@compute @workgroup_size(64u * SPLIT)
+@compute @workgroup_size(SIZE * SPLIT)
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(local_invocation_index) all: u32,
@@ -105,10 +109,10 @@ fn main(
   if (z >= BATCH) { return; }
   let m0 = t / ACROSS % DOWN * TILE;
   let n0 = t % ACROSS * TILE;
-  let lid = all % 64u;
-  let split = all / 64u;
-  let x = lid % 8u;
-  let y = lid / 8u;
+  let lid = all % SIZE;
+  let split = all / SIZE;
+  let x = lid % SIDE;
+  let y = lid / SIDE;
   let base = bases(z);
   let to = split * SLICE * FOURS;
   var c_i_e_j = vec4<f32>(); // row e of the fours i, columns of the fours j
@@ -117,22 +121,23 @@ fn main(
     fill(base, m0, n0, k0 + split * SLICE, to, lid);
     workgroupBarrier();
     for (var k = to; k < to + SLICE * FOURS; k += FOURS) {
-      let p_i = tiles[k + 8u * _i + y];
-      let q_j = tiles[B_TILE + k + 8u * _j + x];
+      let p_i = tiles[k + SIDE * _i + y];
+      let q_j = tiles[B_TILE + k + SIDE * _j + x];
       c_i_e_j += p_i[_e] * q_j;
     }
   }
   let m = m0 + y * 4u;
   let n = n0 + x * 4u;
   if (SPLIT == 1u) {
-    store4(z, m + 32u * _i + _e, n + 32u * _j, c_i_e_j);
+    store4(z, m + 4u * SIDE * _i + _e, n + 4u * SIDE * _j, c_i_e_j);
     return;
   }
-  workgroupBarrier(); // one row of fours: share `split` adds up row `split`
-  tiles[(split * 4u + _e) * 64u + lid] = c_i_e_j;
-  workgroupBarrier();
-  var sum = vec4<f32>();
-  for (var s = 0u; s < SPLIT; s++) { sum += tiles[(s * 4u + split) * 64u + lid]; }
-  store4(z, m + split, n, sum);
+  var c_u_e_j = c_i_e_j; // as it stands
+  workgroupBarrier(); // of a row of fours, _u, share `split` adds up row `split`
+  tiles[((_j * SPLIT + split) * 4u + _e) * SIZE + lid] = c_u_e_j;
+  workgroupBarrier(); // _u
+  var sum_u_j = vec4<f32>();
+  for (var s = 0u; s < SPLIT; s++) { sum_u_j += tiles[((_j * SPLIT + s) * 4u + split) * SIZE + lid]; }
+  store4(z, m + 4u * SIDE * _u + split, n + 4u * SIDE * _j, sum_u_j);
 }
 // product]

@@ -1,6 +1,6 @@
 // Runs WGSL kernels in node on npm `webgpu` (Dawn): node run_wgsl.mjs FOLDER
 // FOLDER/job.json: {texts, cases: [{buffers: [bytes…], launches: [{text, slots, grid, flags}],
-// scalars: bytes, repeat}], matrices?}, FOLDER/in.bin: per case its buffers, then its scalars, end to end.
+// scalars: bytes, repeat}], matrices?, memory?}, FOLDER/in.bin: per case its buffers, then its scalars, end to end.
 // Writes out.bin (per case its buffers, then four status words) and result.json.
 import fs from "node:fs";
 import path from "node:path";
@@ -25,6 +25,7 @@ async function main(folder) {
     requiredLimits: {
       maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
       maxBufferSize: adapter.limits.maxBufferSize,
+      ...(job.memory && { maxComputeWorkgroupStorageSize: job.memory }),
     },
   });
   const errors = await Promise.all(job.texts.map((text) => complaints(device, text)));

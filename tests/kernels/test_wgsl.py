@@ -387,22 +387,25 @@ FORCED = [
     if variant != "matrices"  # test_matrices.py has them
 ]
 
+SPLIT = ("tiled 32 4", "tiled 64 4")
+
 
 @pytest.mark.parametrize(("variant", "program"), FORCED, ids=lambda x: getattr(x, "__name__", x))
 def test_variant(
     variant: str, program: Callable[[], Any], tmp_path: Path, monkeypatch: Any, _quiet: Any
 ) -> None:
-    """Each variant wherever it can be chosen, with what every adapter has and no more."""
+    """Each variant wherever it can be chosen, with what every adapter has, or the memory it needs."""
     candidates, tried = variants.candidates, []
 
     def forced(s: Any, limits: Any) -> list[str]:
         able = candidates(s, limits)
-        split = variant == "tiled 32 4"  # takes long on a CPU: where there is enough to share
+        split = variant in SPLIT  # takes long on a CPU: where there is enough to share
         tried.append(variant in able and not (split and s.k < 64))
         return [variant] if tried[-1] else able
 
     monkeypatch.setattr(variants, "candidates", forced)
-    run_program(program, variant.startswith("direct"), tmp_path, monkeypatch)
+    more = {} if variants.fits(variant, wgsl.Limits()) else {"memory": 1 << 15}
+    run_program(program, variant.startswith("direct"), tmp_path, monkeypatch, **more)
     assert sum(tried) > 3
 
 

@@ -313,11 +313,12 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any],
     from . import variants, webgpu
     from .wgsl import Limits
 
-    buffers = int(handle.info["limits"]["maxStorageBuffersPerShaderStage"])
-    tuned = variants.read(handle.info["kept"])
-    software, quads, subgroups = [bool(handle.info[n]) for n in ("software", "quads", "subgroups")]
-    matrices = int(handle.info["matrices"])
-    limits = Limits(buffers, software, quads, subgroups, matrices, tuned)
+    info = handle.info
+    buffers, memory = [int(info["limits"][n]) for n in ("maxStorageBuffersPerShaderStage",
+                                                        "maxComputeWorkgroupStorageSize")]  # fmt: skip
+    software, quads, subgroups = [bool(info[n]) for n in ("software", "quads", "subgroups")]
+    limits = Limits(buffers, software, quads, subgroups, int(info["matrices"]), memory,
+                    variants.read(info["kept"]))  # fmt: skip
     return webgpu.caps(limits), lambda step: webgpu.lower(step, limits), limits
 
 

@@ -1,7 +1,7 @@
 """Which WGSL kernel makes a matrix product or a convolution, and with which sizes: one table.
 
 A variant is the name of a kernel with its sizes, "tiled 64 1". What ``tabgrad.tune`` has measured
-on a visitor's device comes before the table. Every variant fits the limits all adapters have: 256
+on a visitor's device comes before the table, whose variants fit the limits all adapters have: 256
 invocations and 16 KiB of workgroup memory.
 """
 
@@ -15,7 +15,7 @@ from ..ir import Structured
 from .wgsl import Limits
 
 OPS = ("matmul", "conv2d", "conv2d_input", "conv2d_weight")
-VERSION = "2"  # of what was measured: another one where kernels or variants become other ones
+VERSION = "3"  # of what was measured: another one where kernels or variants become other ones
 ENOUGH = 128  # workgroups that keep a GPU busy
 FEW = 4  # rows that matvec.wgsl keeps in registers
 _MOST = 256  # shapes that are remembered, in a text of at most so many characters each
@@ -54,9 +54,9 @@ TABLE: tuple[tuple[str, Callable[[Shape], bool], str], ...] = (
     ("gpu", lambda s: s.tiles(32) < ENOUGH and s.k >= 256, "tiled 32 4"),
     ("gpu", lambda s: True, "tiled 32 1"),
 )
-# what a tuner tries besides; matrices instead of tiles where an adapter has them
+# what a tuner tries besides: of tiles those that fit, and matrices instead where there are some
 MORE = ("direct 4 2 4", "direct 4 4 2", "direct 4 2 8", "matvec 1 1 64", "matvec 1 64 4",
-        "matrices")  # fmt: skip
+        "tiled 128 1", "tiled 64 4", "matrices")  # fmt: skip
 
 
 def turned(m: int, n: int) -> bool:
@@ -91,7 +91,16 @@ def candidates(s: Shape, limits: Limits) -> list[str]:
     kernels = [first.split()[0]]
     if limits.matrices and kernels == ["tiled"]:
         kernels.append("matrices")
-    return [first, *[v for v in known() if v.split()[0] in kernels and v != first]]
+    return [
+        first,
+        *[v for v in known() if v.split()[0] in kernels and v != first and fits(v, limits)],
+    ]
+
+
+def fits(variant: str, limits: Limits) -> bool:
+    """Is there workgroup memory for it?"""
+    kernel, *sizes = variant.split()
+    return kernel != "tiled" or 128 * math.prod(map(int, sizes)) <= limits.memory
 
 
 def known() -> list[str]:

@@ -218,7 +218,8 @@ def _tiled(
     else:
         tile, split = sizing
         sizes, head = {"TILE": tile, "SPLIT": split}, ""
-        text = repeat(text, {"i": tile // 32, "j": tile // 32, "e": 4})
+        halves = min(tile // 32, 2)
+        text = repeat(text, {"u": halves, "i": halves, "j": halves, "e": 4})
     across, down = _tiles(values["N"], tile), _tiles(values["M"], tile)
     text = head + substitute(text, {**values, **sizes, "ACROSS": across, "DOWN": down})
     return _launch(step, text, *grid(across * down * values["BATCH"]))
