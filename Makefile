@@ -86,9 +86,9 @@ test-firefox: setup-firefox ## the suite in Firefox, on WASM
 test-node: setup ## the suite in Pyodide under node, on both devices
 	@$(VENV)/python tools/browser_suite.py --browser node $(ARGS)
 
-test-matrices: ## products by subgroup matrices, on the Vulkan driver that VK_ICD_FILENAMES names
+test-vulkan: ## float16 and subgroup matrices, on the Vulkan driver that VK_ICD_FILENAMES names
 	@$(SETUP) python node
-	$(VENV)/pytest tests/kernels/test_matrices.py $(ARGS)
+	$(VENV)/pytest tests/kernels/test_halves.py tests/kernels/test_matrices.py $(ARGS)
 
 bench: setup ## measure beside other libraries; ARGS="--only matmul --systems tabgrad-wasm,jax-wasm-1"
 	@$(VENV)/python bench/bench.py $(ARGS)

@@ -13,9 +13,10 @@
 // number of workgroups does, so then ROWS is smaller. PITCH is odd, so that no bank is asked twice.
 // Lines with names in _i, _j, _e are repeated for each of ROWS, COLS, 4.
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> q: array<Factor>;
+@group(0) @binding(1) var<storage, read> k: array<Factor>;
+@group(0) @binding(2) var<storage, read> v: array<Factor>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u;
@@ -63,9 +64,9 @@ fn masked(score: f32, at: u32) -> f32 { return score; }
 fn inside(four: vec4<f32>, at: u32, end: u32, there: bool) -> vec4<f32> {
   return select(vec4<f32>(), four, vec4<bool>(there) & (at + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end)));
 }
-fn q_at(at: u32) -> vec4<f32> { return vec4<f32>(q[at], q[at + 1u], q[at + 2u], q[at + 3u]); }
-fn k_at(at: u32) -> vec4<f32> { return vec4<f32>(k[at], k[at + 1u], k[at + 2u], k[at + 3u]); }
-fn v_at(at: u32) -> vec4<f32> { return vec4<f32>(v[at], v[at + 1u], v[at + 2u], v[at + 3u]); }
+fn q_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(q[at], q[at + 1u], q[at + 2u], q[at + 3u])); }
+fn k_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(k[at], k[at + 1u], k[at + 2u], k[at + 3u])); }
+fn v_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(v[at], v[at + 1u], v[at + 2u], v[at + 3u])); }
 
 @compute @workgroup_size(64)
 fn main(

@@ -14,10 +14,11 @@
 // and 2 D + 2 E multiply-adds for each score. PITCH is odd, so that no bank is asked twice.
 // Lines with names in _i, _j, _e are repeated for each of ROWS, COLS, 4.
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> g: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> q: array<Factor>;
+@group(0) @binding(1) var<storage, read> k: array<Factor>;
+@group(0) @binding(2) var<storage, read> v: array<Factor>;
+@group(0) @binding(3) var<storage, read> g: array<Factor>;
 @group(0) @binding(4) var<storage, read> shares: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
@@ -78,10 +79,10 @@ fn weight(a: f32) -> f32 {
 
 fn masked(score: f32, at: u32) -> f32 { return score; }
 
-fn q_at(at: u32) -> vec4<f32> { return vec4<f32>(q[at], q[at + 1u], q[at + 2u], q[at + 3u]); }
-fn k_at(at: u32) -> vec4<f32> { return vec4<f32>(k[at], k[at + 1u], k[at + 2u], k[at + 3u]); }
-fn v_at(at: u32) -> vec4<f32> { return vec4<f32>(v[at], v[at + 1u], v[at + 2u], v[at + 3u]); }
-fn g_at(at: u32) -> vec4<f32> { return vec4<f32>(g[at], g[at + 1u], g[at + 2u], g[at + 3u]); }
+fn q_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(q[at], q[at + 1u], q[at + 2u], q[at + 3u])); }
+fn k_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(k[at], k[at + 1u], k[at + 2u], k[at + 3u])); }
+fn v_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(v[at], v[at + 1u], v[at + 2u], v[at + 3u])); }
+fn g_at(at: u32) -> vec4<f32> { return vec4<f32>(vec4<Factor>(g[at], g[at + 1u], g[at + 2u], g[at + 3u])); }
 
 // Four elements of a row of q or k (`deep`), or of g or v; what is not there is 0.
 fn row_at(deep: bool, key: bool, row: u32, at: u32) -> vec4<f32> {

@@ -4,8 +4,9 @@
 // M = O/g, N = batch · OH · OW, K = C/g · KH · KW; a = w, b = windows of x, read where they are.
 
 // [operands
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> x: array<Factor>;
+@group(0) @binding(1) var<storage, read> w: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u; // groups
@@ -36,11 +37,11 @@ fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n,
 // finish]
 
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(z * OG * K, z * CG); }
-fn load_a(base: u32, m: u32, k: u32) -> f32 {
+fn load_a(base: u32, m: u32, k: u32) -> Factor {
   if (m >= M || k >= K) { return 0.0; }
   return w[base + m * K + k];
 }
-fn load_b(base: u32, k: u32, n: u32) -> f32 {
+fn load_b(base: u32, k: u32, n: u32) -> Factor {
   if (n >= N || k >= K) { return 0.0; }
   let p = n % (OH * OW);
   let h = (p / OW) * SH + (k / KW) % KH * DH - PH; // wraps below 0, so one comparison is enough

@@ -5,8 +5,9 @@
 // Tiling: an invocation makes WIDE neighbours in a row, which share what they load of each row of
 // the window; the last strip of a row is moved to the left and repeats some. Loads bound it.
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> x: array<Factor>;
+@group(0) @binding(1) var<storage, read> w: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const PLANES: u32 = 1u; // batch · CHANNELS
@@ -33,10 +34,10 @@ fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of channel n,
 // finish]
 
 fn load(line: u32, v: u32, inside: bool) -> f32 {
-  return select(0.0, x[line + v], inside & (v < W)); // v wraps below 0
+  return select(0.0, f32(x[line + v]), inside & (v < W)); // v wraps below 0
 }
 fn weight(at: u32) -> f32 {
-  return w[select(at, 2u * (at / (KH * KW)) * (KH * KW) + KH * KW - 1u - at, TURNED)];
+  return f32(w[select(at, 2u * (at / (KH * KW)) * (KH * KW) + KH * KW - 1u - at, TURNED)]);
 }
 
 @compute @workgroup_size(64)

@@ -5,8 +5,9 @@
 // of g that a pixel of x contributed to.
 
 // [operands
-@group(0) @binding(0) var<storage, read> g: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> g: array<Factor>;
+@group(0) @binding(1) var<storage, read> w: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u; // groups
@@ -33,11 +34,11 @@ const CG: u32 = 1u; // channels of x in a group
 const OG: u32 = 1u;
 
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(z * OG, z * OG); }
-fn load_a(base: u32, m: u32, k: u32) -> f32 {
+fn load_a(base: u32, m: u32, k: u32) -> Factor {
   if (m >= M || k >= K) { return 0.0; }
   return w[((base + k / (KH * KW)) * CG + m) * (KH * KW) + k % (KH * KW)];
 }
-fn load_b(base: u32, k: u32, n: u32) -> f32 {
+fn load_b(base: u32, k: u32, n: u32) -> Factor {
   if (n >= N || k >= K) { return 0.0; }
   let p = n % (H * W);
   let h = p / W + PH - (k / KW) % KH * DH; // wraps below 0

@@ -5,8 +5,9 @@
 // results of large batches are bound by the number of workgroups.
 
 // [operands
-@group(0) @binding(0) var<storage, read> g: array<f32>;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> g: array<Factor>;
+@group(0) @binding(1) var<storage, read> x: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u; // groups
@@ -33,11 +34,11 @@ const CG: u32 = 1u; // channels of x in a group
 const OG: u32 = 1u;
 
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(z * OG, z * CG); }
-fn load_a(base: u32, m: u32, k: u32) -> f32 {
+fn load_a(base: u32, m: u32, k: u32) -> Factor {
   if (m >= M || k >= K) { return 0.0; }
   return g[(k / (OH * OW) * O + base + m) * (OH * OW) + k % (OH * OW)];
 }
-fn load_b(base: u32, k: u32, n: u32) -> f32 {
+fn load_b(base: u32, k: u32, n: u32) -> Factor {
   if (n >= N || k >= K) { return 0.0; }
   let p = k % (OH * OW);
   let h = (p / OW) * SH + (n / KW) % KH * DH - PH; // wraps below 0

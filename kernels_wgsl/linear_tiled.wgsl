@@ -4,6 +4,7 @@
 // decoded on its way to workgroup memory, once for all rows of the tile.
 
 // [operands
+alias Factor = f32; // of x, and of w when decoded
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> w: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
@@ -26,11 +27,11 @@ fn decode(v: u32, next: u32, high: u32) -> vec4<f32> { return vec4<f32>(); } // 
 // decode]
 
 fn bases(z: u32) -> vec2<u32> { return vec2<u32>(); }
-fn load_a(base: u32, m: u32, k: u32) -> f32 {
+fn load_a(base: u32, m: u32, k: u32) -> Factor {
   if (m >= M || k >= K) { return 0.0; }
   return x[m * K + k];
 }
-fn load_b(base: u32, k: u32, n: u32) -> f32 {
+fn load_b(base: u32, k: u32, n: u32) -> Factor {
   if (n >= N || k >= K) { return 0.0; }
   let at = (n * K + k) / EACH * 4u;
   let q = k % EACH / 4u;

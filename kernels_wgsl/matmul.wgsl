@@ -13,8 +13,9 @@
 // `operands` says where the factors come from; conv2d*.wgsl hold other ones for the same `product`.
 
 // [operands
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> a: array<Factor>;
+@group(0) @binding(1) var<storage, read> b: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u;
@@ -38,11 +39,11 @@ fn bases(z: u32) -> vec2<u32> { // where the factors of a batch begin
 fn finish(value: f32, n: u32, at: u32) -> f32 { return value; } // of column n, stored at `at`
 // finish]
 
-fn load_a(base: u32, m: u32, k: u32) -> f32 {
+fn load_a(base: u32, m: u32, k: u32) -> Factor {
   if (m >= M || k >= K) { return 0.0; }
   return a[base + m * A_ROW + k * A_COL];
 }
-fn load_b(base: u32, k: u32, n: u32) -> f32 {
+fn load_b(base: u32, k: u32, n: u32) -> Factor {
   if (n >= N || k >= K) { return 0.0; }
   return b[base + k * B_ROW + n * B_COL];
 }
@@ -65,15 +66,16 @@ const DOWN: u32 = 1u;
 const FOURS: u32 = TILE / 4u;
 const B_TILE: u32 = SPLIT * SLICE * FOURS; // where the tiles of b begin
 const _i = 0u; const _j = 0u; const _e = 0u; const _u = 0u; // as it stands
-var<workgroup> tiles: array<vec4<f32>, 2u * B_TILE>; // a: [split][k][m / 4], b: [split][k][n / 4]
+alias Tile = Factor;
+var<workgroup> tiles: array<vec4<Tile>, 2u * B_TILE>; // a: [split][k][m / 4], b: [split][k][n / 4]
 
 // [fours
-fn load_a4(base: u32, m: u32, k: u32) -> vec4<f32> {
-  return vec4<f32>(
+fn load_a4(base: u32, m: u32, k: u32) -> vec4<Factor> {
+  return vec4<Factor>(
     load_a(base, m, k), load_a(base, m + 1u, k), load_a(base, m + 2u, k), load_a(base, m + 3u, k));
 }
-fn load_b4(base: u32, k: u32, n: u32) -> vec4<f32> {
-  return vec4<f32>(
+fn load_b4(base: u32, k: u32, n: u32) -> vec4<Factor> {
+  return vec4<Factor>(
     load_b(base, k, n), load_b(base, k, n + 1u), load_b(base, k, n + 2u), load_b(base, k, n + 3u));
 }
 fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
@@ -88,14 +90,14 @@ fn fill(base: vec2<u32>, m0: u32, n0: u32, k0: u32, to: u32, lid: u32) {
   for (var s = 0u; s < SLICE * FOURS / SIZE; s++) {
     let k = ka + select(s * (SIZE / FOURS), 0u, A_ALONG_K);
     let m = ma + select(0u, s * (SIZE / SLICE), A_ALONG_K);
-    tiles[to + k * FOURS + m] = load_a4(base.x, m0 + 4u * m, k0 + k);
+    tiles[to + k * FOURS + m] = vec4<Tile>(load_a4(base.x, m0 + 4u * m, k0 + k));
   }
   let kb = select(lid / FOURS, lid % SLICE, B_ALONG_K);
   let nb = select(lid % FOURS, lid / SLICE, B_ALONG_K);
   for (var s = 0u; s < SLICE * FOURS / SIZE; s++) {
     let k = kb + select(s * (SIZE / FOURS), 0u, B_ALONG_K);
     let n = nb + select(0u, s * (SIZE / SLICE), B_ALONG_K);
-    tiles[B_TILE + to + k * FOURS + n] = load_b4(base.y, k0 + k, n0 + 4u * n);
+    tiles[B_TILE + to + k * FOURS + n] = vec4<Tile>(load_b4(base.y, k0 + k, n0 + 4u * n));
   }
 }
 
@@ -121,8 +123,8 @@ fn main(
     fill(base, m0, n0, k0 + split * SLICE, to, lid);
     workgroupBarrier();
     for (var k = to; k < to + SLICE * FOURS; k += FOURS) {
-      let p_i = tiles[k + SIDE * _i + y];
-      let q_j = tiles[B_TILE + k + SIDE * _j + x];
+      let p_i = vec4<f32>(tiles[k + SIDE * _i + y]);
+      let q_j = vec4<f32>(tiles[B_TILE + k + SIDE * _j + x]);
       c_i_e_j += p_i[_e] * q_j;
     }
   }
@@ -134,10 +136,10 @@ fn main(
   }
   var c_u_e_j = c_i_e_j; // as it stands
   workgroupBarrier(); // of a row of fours, _u, share `split` adds up row `split`
-  tiles[((_j * SPLIT + split) * 4u + _e) * SIZE + lid] = c_u_e_j;
+  tiles[((_j * SPLIT + split) * 4u + _e) * SIZE + lid] = vec4<Tile>(c_u_e_j);
   workgroupBarrier(); // _u
   var sum_u_j = vec4<f32>();
-  for (var s = 0u; s < SPLIT; s++) { sum_u_j += tiles[((_j * SPLIT + s) * 4u + split) * SIZE + lid]; }
+  for (var s = 0u; s < SPLIT; s++) { sum_u_j += vec4<f32>(tiles[((_j * SPLIT + s) * 4u + split) * SIZE + lid]); }
   store4(z, m + 4u * SIDE * _u + split, n + 4u * SIDE * _j, sum_u_j);
 }
 // product]

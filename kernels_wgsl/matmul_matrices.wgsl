@@ -12,8 +12,9 @@
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> a: array<Factor>;
+@group(0) @binding(1) var<storage, read> b: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u;
@@ -28,8 +29,8 @@ fn bases(z: u32) -> vec2<u32> { return vec2<u32>(z * M * K, z * K * N); }
 
 // [product
 // [fours
-fn load_a4(base: u32, m: u32, k: u32) -> vec4<f32> { return vec4<f32>(a[base + m * K + k]); }
-fn load_b4(base: u32, k: u32, n: u32) -> vec4<f32> { return vec4<f32>(b[base + k * N + n]); }
+fn load_a4(base: u32, m: u32, k: u32) -> vec4<Factor> { return vec4<Factor>(a[base + m * K + k]); }
+fn load_b4(base: u32, k: u32, n: u32) -> vec4<Factor> { return vec4<Factor>(b[base + k * N + n]); }
 fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) { out[(z * M + m) * N + n] = value.x; }
 // fours]
 

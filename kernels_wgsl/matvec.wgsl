@@ -6,8 +6,9 @@
 // adds the shares up; where KL is 64, subgroups.wgsl does if the GPU has them. Lines with names in
 // _i, _j are repeated for each of ROWS, COLS.
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+alias Factor = f32; // or f16
+@group(0) @binding(0) var<storage, read> a: array<Factor>;
+@group(0) @binding(1) var<storage, read> b: array<Factor>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 const BATCH: u32 = 1u;
@@ -44,8 +45,8 @@ fn columns(z: u32, n: u32, lid: u32) {
   let b_j = base.y + min(n_j, N - 1u) * B_COL;
   var s_i_j = 0.0;
   for (var k = y; k < K; k += KL) {
-    let p_i = a[base.x + _i * A_ROW + k * A_COL];
-    let q_j = b[b_j + k * B_ROW];
+    let p_i = f32(a[base.x + _i * A_ROW + k * A_COL]);
+    let q_j = f32(b[b_j + k * B_ROW]);
     s_i_j += p_i * q_j;
   }
 // [add

@@ -1,4 +1,4 @@
-"""Products by subgroups that multiply matrices: ``make test-matrices``.
+"""Products by subgroups that multiply matrices: ``make test-vulkan``.
 
 The Vulkan driver (VK_ICD_FILENAMES names it) must have cooperative matrices of 8 × 8 halves, as
 Mesa's lavapipe has from 26 on. Halves hold the whole numbers that these programs multiply, so

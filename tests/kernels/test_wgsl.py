@@ -99,11 +99,16 @@ class Recorder:
                 if isinstance(part, Fused):
                     numpy_backend._fused(part, mine, [n for _, n in numbers])
                 else:
-                    numpy_backend._structured(part, mine)
+                    numpy_backend._structured(part, [*map(_factor, part.dtypes, mine)])
             self.checks.append(
                 Check(self.gpu, step, before, [a.copy() for a in operands], scalars, self.software)
             )
         return [slots[what.n_leaf + k] for k in range(what.n_out)]
+
+
+def _factor(dtype: dt.DType, x: Any) -> Any:
+    """An operand as the numpy executor multiplies it, for which the schedule widens halves."""
+    return x.astype(np.float32) if dtype is dt.float16 else x
 
 
 # --- programs -----------------------------------------------------------------------------------
@@ -394,7 +399,7 @@ SPLIT = ("tiled 32 4", "tiled 64 4")
 def test_variant(
     variant: str, program: Callable[[], Any], tmp_path: Path, monkeypatch: Any, _quiet: Any
 ) -> None:
-    """Each variant wherever it can be chosen, with what every adapter has, or the memory it needs."""
+    """Each variant wherever it can be chosen, with what all adapters have, or its memory."""
     candidates, tried = variants.candidates, []
 
     def forced(s: Any, limits: Any) -> list[str]:
@@ -435,6 +440,7 @@ def test_what_is_measured_comes_first() -> None:
     step = Structured("matmul", arg, (0, 1, 2), (dt.float32,) * 3, (19200, 19200, 4096))
     key = variants.name(step)
     assert key == "matmul 1 64 64 300 1 0"
+    assert variants.name(step._replace(dtypes=(dt.float16,) * 2 + (dt.float32,))) == key + " f16"
     assert variants.choose(step, wgsl.Limits()) == ("tiled", [32, 4])
     for name, want in [("tiled 64 1", [64, 1]), ("matvec 1 1 64", [32, 4]), ("x", [32, 4])]:
         tuned = {key: variants.Tuned(key, "tiled 32 4", name, 2.0, 1.0)}
@@ -460,10 +466,27 @@ def run_program(
     program: Callable[[], Any], software: bool, tmp_path: Path, monkeypatch: Any, **offered: Any
 ) -> list[str]:
     """The kernels that a program ran, all of which were right."""
-    gpu = Gpu(**offered)
-    recorder = Recorder(gpu, software)
+    recorder = recorded(program, software, monkeypatch, **offered)
+    recorder.gpu.run(tmp_path)
+    for check in recorder.checks:
+        check.verify()
+    assert recorder.checks
+    joined = [c for c in recorder.checks if isinstance(c.step, Joined)]
+    assert program is not updates or any(
+        1 < len(c.case.launches) < len(c.step.parts) for c in joined
+    )
+    products = [c.step for c in recorder.checks if isinstance(c.step, Structured)]
+    assert program is not endings or all(s.epilogue for s in products if s.op != "copy")
+    return [*recorder.gpu.texts]
+
+
+def recorded(
+    program: Callable[[], Any], software: bool, monkeypatch: Any, **offered: Any
+) -> Recorder:
+    """The steps of a program as they are planned for an adapter."""
+    recorder = Recorder(Gpu(**offered), software)
     device = sys.modules["tabgrad.runtime"].resolve("numpy")
-    monkeypatch.setattr(device, "caps", webgpu.CAPS)
+    monkeypatch.setattr(device, "caps", webgpu.caps(wgsl.Limits(**offered)))
     monkeypatch.setattr(device, "plans", {})
     monkeypatch.setattr(
         device,
@@ -480,17 +503,31 @@ def run_program(
     tg.manual_seed(1)
     for out in program():
         out.detach().tolist()
-    gpu.run(tmp_path)
-    for check in recorder.checks:
-        check.verify()
-    assert recorder.checks
-    joined = [c for c in recorder.checks if isinstance(c.step, Joined)]
-    assert program is not updates or any(
-        1 < len(c.case.launches) < len(c.step.parts) for c in joined
-    )
-    products = [c.step for c in recorder.checks if isinstance(c.step, Structured)]
-    assert program is not endings or all(s.epilogue for s in products if s.op != "copy")
-    return [*gpu.texts]
+    return recorder
+
+
+def test_what_is_multiplied_as_halves(monkeypatch: Any) -> None:
+    """What is float16 in memory, or is made element by element, if the adapter has shader-f16."""
+    x, w = tg.randn(70, 36), tg.randn(36, 40)
+    h, v = x.half(), w.half()
+    for t in (x, w, h, v):
+        t.tolist()
+    F = tg.nn.functional
+    programs = [
+        (lambda: h @ v, True), (lambda: h.float() @ v.float(), True), (lambda: (h * 2) @ v, True),
+        (lambda: h[:, ::2] @ v[1::2], True), (lambda: v.t() @ h.t(), True), (lambda: x @ w, False),
+        (lambda: x @ v.float(), False), (lambda: h.float() @ w, False),
+        (lambda: h.bfloat16() @ v.bfloat16(), False), (lambda: h.softmax(-1) @ v, False),
+        (lambda: F.conv2d(h.view(1, 4, 9, 70), v.view(10, 4, 6, 6)), True),
+        (lambda: F.scaled_dot_product_attention(h, h, h, attn_mask=h @ h.t()), True),
+    ]  # fmt: skip
+    for program, want in programs:
+        for able in (True, False):
+            gpu = recorded(lambda: [program()], False, monkeypatch, halves=able).gpu  # noqa: B023
+            made = [launch.kernel for case in gpu.cases for launch in case.launches]
+            halves = sum("alias Factor = f16" in text for text in made)
+            assert halves == sum("enable f16" in text for text in made)
+            assert bool(halves) == (want and able), made
 
 
 # --- what programs do not reach -------------------------------------------------------------------

@@ -313,12 +313,17 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any],
     from . import variants, webgpu
     from .wgsl import Limits
 
-    info = handle.info
-    buffers, memory = [int(info["limits"][n]) for n in ("maxStorageBuffersPerShaderStage",
-                                                        "maxComputeWorkgroupStorageSize")]  # fmt: skip
-    software, quads, subgroups = [bool(info[n]) for n in ("software", "quads", "subgroups")]
-    limits = Limits(buffers, software, quads, subgroups, int(info["matrices"]), memory,
-                    variants.read(info["kept"]))  # fmt: skip
+    info, most = handle.info, handle.info["limits"]
+    limits = Limits(
+        int(most["maxStorageBuffersPerShaderStage"]),
+        bool(info["software"]),
+        bool(info["quads"]),
+        bool(info["subgroups"]),
+        int(info["matrices"]),
+        "shader-f16" in info["features"] and not info["quads"],
+        int(most["maxComputeWorkgroupStorageSize"]),
+        variants.read(info["kept"]),
+    )
     return webgpu.caps(limits), lambda step: webgpu.lower(step, limits), limits
 
 

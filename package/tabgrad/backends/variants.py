@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ..dtypes import float16
 from ..ir import Structured
 from .wgsl import Limits
 
@@ -121,7 +122,8 @@ class Tuned(NamedTuple):
 def name(step: Structured) -> str:
     """A step's name among what was measured."""
     arg = shape(step) if step.op == "matmul" else (step.op, *step.arg)
-    return " ".join(str(x if x is step.op else int(x)) for x in arg)
+    half = " f16" if step.dtypes[0] is float16 else ""
+    return " ".join(str(x if x is step.op else int(x)) for x in arg) + half
 
 
 def choose(step: Structured, limits: Limits) -> tuple[str, list[int]]:

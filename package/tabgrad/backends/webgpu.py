@@ -15,7 +15,7 @@ from typing import Any
 
 from ..dtypes import DType, bfloat16, bool_, float16, float32, int64
 from ..ir import USES_STATUS, Epilogue, Fused, Joined, Launch, Structured
-from ..schedule import Caps
+from ..schedule.values import FACTORS, Caps
 from . import variants
 from .webgpu_fused import address, combine, fused, joined, number
 from .wgsl import (
@@ -48,7 +48,9 @@ _FIRST = 1024  # elements that sort_first.wgsl can choose
 def caps(limits: Limits) -> Caps:
     """What an adapter can do; without quads, one in software gains nothing by keeping scores."""
     attention = 0 if limits.software > limits.quads else CAPS.attention
-    return CAPS._replace(max_operands=limits.max_storage_buffers, attention=attention)
+    return CAPS._replace(
+        max_operands=limits.max_storage_buffers, attention=attention, halves=limits.halves
+    )
 
 
 def lower(step: Fused | Joined | Structured, limits: Limits = Limits()) -> list[Launch]:  # noqa: B008
@@ -61,8 +63,11 @@ def lower(step: Fused | Joined | Structured, limits: Limits = Limits()) -> list[
 
 
 def _launch(step: Structured, text: str, x: int, y: int = 1, z: int = 1, flags: int = 0) -> Launch:
-    counts = [_tiles(n, 2) if d in (float16, bfloat16) else n
-              for n, d in zip(step.sizes, step.dtypes, strict=True)]  # fmt: skip
+    factors = FACTORS.get(step.op, 0) if step.dtypes[0] is float16 else 0
+    counts = [_tiles(n, 2) if d in (float16, bfloat16) and k >= factors else n
+              for k, (n, d) in enumerate(zip(step.sizes, step.dtypes, strict=True))]  # fmt: skip
+    if factors:
+        text = "enable f16;\n" + text.replace("alias Factor = f32", "alias Factor = f16")
     size = min(x, _MOST), min(y, _MOST), min(z, _MOST)
     text = f"// {step.op}\n{sized(text, counts)}"  # the first line is its name in profiles
     return Launch(text, step.operands, (), size, flags)
@@ -84,8 +89,8 @@ def _ordered(step: Structured, at: Sequence[int]) -> Structured:
 
 
 def _matmul(step: Structured, limits: Limits) -> list[Launch]:
-    if any(d is not float32 for d in step.dtypes):
-        raise NotImplementedError("the webgpu device multiplies float32 matrices only")
+    if not {*step.dtypes} <= {float16, float32}:
+        raise NotImplementedError("the webgpu device multiplies matrices of floats only")
     sizes, m, n, k, a, b = step.arg
     batch = math.prod(sizes)
     kernel, sizing = variants.choose(step, limits)
@@ -218,8 +223,10 @@ def _tiled(
     else:
         tile, split = sizing
         sizes, head = {"TILE": tile, "SPLIT": split}, ""
-        halves = min(tile // 32, 2)
-        text = repeat(text, {"u": halves, "i": halves, "j": halves, "e": 4})
+        n = min(tile // 32, 2)
+        text = repeat(text, {"u": n, "i": n, "j": n, "e": 4})
+        if split > 1:  # shares are added up where the tiles were
+            text = text.replace("alias Tile = Factor", "alias Tile = f32")
     across, down = _tiles(values["N"], tile), _tiles(values["M"], tile)
     text = head + substitute(text, {**values, **sizes, "ACROSS": across, "DOWN": down})
     return _launch(step, text, *grid(across * down * values["BATCH"]))
@@ -239,11 +246,11 @@ def _vectors(text: str, m: int, n: int, a: Any, b: Any) -> str:
     ):
         if on:
             outside = "m >= M || k >= K" if name == "a" else "n >= N || k >= K"
-            body = (f"fn {head} -> vec4<f32> {{\n  if ({outside}) {{ return vec4<f32>(); }}\n"
+            body = (f"fn {head} -> vec4<Factor> {{\n  if ({outside}) {{ return vec4<Factor>(); }}\n"
                     f"  return {name}[({at}) / 4u];\n}}\n")  # fmt: skip
             functions = re.sub(rf"fn load_{name}4.*?\n}}\n", lambda _: body, functions, flags=re.S)  # noqa: B023
             text = re.sub(rf"fn load_{name}\(.*?\n}}\n", "", text, flags=re.S)
-            text = text.replace(f" {name}: array<f32>", f" {name}: array<vec4<f32>>")
+            text = text.replace(f" {name}: array<Factor>", f" {name}: array<vec4<Factor>>")
     if n % 4 == 0:
         body = """fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {
   if (m >= M || n >= N) { return; }
@@ -348,8 +355,8 @@ def _fours(text: str, widths: tuple[int, ...], views: Any) -> str:
     """Four elements per access wherever rows lie on their 16 bytes."""
     for x, width, (lead, offset, row) in zip("qkvg", widths, views, strict=False):
         if not any(n % 4 for n in (*lead, offset, row, width)):
-            text = re.sub(rf"vec4<f32>\({x}\[.*\);", f"{x}[at / 4u];", text)
-            text = text.replace(f" {x}: array<f32>", f" {x}: array<vec4<f32>>")
+            text = re.sub(rf"vec4<Factor>\({x}\[.*\]\)", f"{x}[at / 4u]", text)
+            text = text.replace(f" {x}: array<Factor>", f" {x}: array<vec4<Factor>>")
     return text
 
 

@@ -19,6 +19,7 @@ class Limits(NamedTuple):
         exchange values.
     subgroups: whether it is a GPU whose invocations can.
     matrices: how many invocations a subgroup has, if subgroups multiply 8 × 8 matrices of floats.
+    halves: whether it is a GPU that computes in float16, too.
     memory: that of a workgroup, in bytes.
     tuned: what ``tabgrad.tune`` has measured on it, variants.Tuned by the name of a step.
     """
@@ -28,6 +29,7 @@ class Limits(NamedTuple):
     quads: bool = False
     subgroups: bool = False
     matrices: int = 0
+    halves: bool = False
     memory: int = 1 << 14
     tuned: Mapping[str, Any] = {}
 

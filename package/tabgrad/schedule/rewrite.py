@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..dtypes import float32, int32
+from ..dtypes import float16, float32, int32
 from ..graph import Node, const, view
 from ..ir import FEW_ROWS
 from ..shape import (
@@ -21,10 +21,12 @@ from .epilogue import ended
 from .repeat import repeatable
 from .values import (
     DEEP,
+    FACTORS,
     FUSIBLE,
     PACKED,
     Caps,
     Graph,
+    base_of,
     is_reshape,
     is_virtual,
     peel,
@@ -240,10 +242,23 @@ class Rewriter:
         self.keep += [x, out]
         return out if node.dtype is float32 else Node("cast", (out,), node.shape, node.dtype)
 
+    def _of_halves(self, node: Node, srcs: tuple[Node, ...]) -> Node | None:
+        """A product of float16 factors that are read as they are."""
+        n = FACTORS.get(node.op, 0) if self.caps.halves else 0
+        factors = [s.srcs[0] if s.op == "cast" and s.dtype is float32 else s for s in srcs[:n]]
+        if not n or not all(s.dtype is float16 and _by_element(s) for s in factors):
+            return None
+        more = [Node("cast", (s,), s.shape, float32) if s.dtype is float16 else s for s in srcs[n:]]
+        out = Node(node.op, (*factors, *more), node.shape, float32, node.arg)
+        self.keep += [*more, out]
+        return out if node.dtype is float32 else Node("cast", (out,), node.shape, node.dtype)
+
     def _structured(self, node: Node, srcs: tuple[Node, ...]) -> Node:
         """Structured kernels compute in 4- or 8-byte types: narrower ones are cast around them."""
         if node.op == "matmul" and (linear := self._linear(node, *srcs)) is not None:
             return linear
+        if (product := self._of_halves(node, srcs)) is not None:
+            return product
         if node.op == "sort" or (node.op == "matmul" and node.dtype is float32):
             return _rebuilt(node, srcs)
         if node.op == "store":
@@ -259,6 +274,16 @@ class Rewriter:
         inner = Node(node.op, cast, node.shape, wide, node.arg)
         self.keep += [*cast, inner]
         return Node("cast", (inner,), node.shape, node.dtype)
+
+
+def _by_element(node: Node, depth: int = 6) -> bool:
+    """Is a value in memory, or made element by element? A kernel of rows cannot store halves."""
+    node = base_of(node)
+    if node.op not in FUSIBLE:
+        return True
+    if node.op == "reduce" or not depth:
+        return False
+    return False not in [_by_element(s, depth - 1) for s in node.srcs]
 
 
 def _turned(shape: Shape) -> tuple[Shape, Shape, int]:

@@ -17,6 +17,9 @@ CHEAP = frozenset(
     "add sub mul neg abs where maximum minimum eq ne lt le gt ge and or xor not isnan sign".split()
 ) | {"cast", "copy", "phi"}
 PACKED = (float16, bfloat16)
+# ops whose first sources are factors, which an executor may read as float16
+FACTORS = {"matmul": 2, "conv2d": 2, "conv2d_input": 2, "conv2d_weight": 2, "attention": 3,
+           "attention_grad": 4}  # fmt: skip
 DEEP = 12  # how far views are moved down and numbers are folded: bounds the recursion
 
 
@@ -26,6 +29,7 @@ class Caps(NamedTuple):
     max_operands: int = 64  # buffers of one kernel
     max_instrs: int = 256
     packed: bool = False  # 16-bit floats share a word: only contiguous elementwise stores
+    halves: bool = False  # FACTORS that are float16 are read as they are
     split_over: int = 0  # reductions of few rows longer than this are done in two steps; 0: never
     chunk: int = 1024  # at most so many elements of such a reduction go to one partial result
     columns: int = 0  # sums down columns of at least so many elements are done in parts; 0: never
