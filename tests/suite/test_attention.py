@@ -67,8 +67,8 @@ def gradients(f: Any, xs: Any) -> Any:
 def same_gradients(xs: Any, mask: Any = None, causal: bool = False, tol: float = 2e-5) -> None:
     scale = 1 / math.sqrt(xs[0].shape[-1])
     found = gradients(lambda *x: F.scaled_dot_product_attention(*x, mask, is_causal=causal), xs)
-    few = xs[0].shape[-2] < xs[0].storage.device.caps.attention
-    assert found[0]._grad_fn.name().startswith("ScaledDot") is not few
+    least = xs[0].storage.device.caps.attention  # 0: there is no kernel
+    assert found[0]._grad_fn.name().startswith("ScaledDot") == (0 < least <= xs[0].shape[-2])
     wide = [x.float() for x in xs]
     want = gradients(lambda *x: _composed(*x, mask, 0.0, causal, scale), wide)
     for a, b in zip(found, want, strict=True):

@@ -54,11 +54,13 @@ async def test_tuning(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert await torch.tune(calls.append, 1) == [] and calls == []
         assert torch.tune.results() == []
         return
-    usual = variants.candidates(variants.Shape("conv2d", 1, 8, 144, 18), gpu.limits)[0]
-    slow(monkeypatch, usual)
+    shapes = [("conv2d", 1, 8, 144, 18), ("matmul", 1, 4, 5, 288, True, True)]
+    usual = [variants.candidates(variants.Shape(*s), gpu.limits)[0] for s in shapes]
+    slow(monkeypatch, *usual)
     report = await torch.tune(model, x)
     assert [r.step.split()[0] for r in report] == ["conv2d", "matmul"]
-    assert all(r.default == usual != r.chosen and (r.before, r.after) == (200, 20) for r in report)
+    assert [r.default for r in report] == usual
+    assert all(r.default != r.chosen and (r.before, r.after) == (200, 20) for r in report)
     built = torch.profiler.counters()["plans_built"]
     assert model(x).tolist() == [pytest.approx(row, rel=1e-4, abs=1e-5) for row in want]
     assert torch.profiler.counters()["plans_built"] > built  # with the other kernels
@@ -93,7 +95,7 @@ async def test_what_fails_changes_nothing(gpu: Any, monkeypatch: pytest.MonkeyPa
     plans = gpu.plans
     with pytest.raises(ValueError, match="in the function"):
         await torch.tune(fails)
-    monkeypatch.setattr(variants, "MORE", ("direct 0 0 0",))  # of which no kernel can be made
+    monkeypatch.setattr(variants, "MORE", ("direct 0 0 0", "tiled 0 1"))  # of which no kernel can be made
     with pytest.raises(ZeroDivisionError):
         await torch.tune(lambda: x @ x)
     assert torch.tune.results() == [] and gpu.plans is plans and "run" not in vars(gpu)
