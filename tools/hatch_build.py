@@ -95,8 +95,8 @@ def lzma_of(data: bytes) -> bytes:
 
 
 def slim(path: Path, cache: Path) -> bytes:
-    """A module without docstrings, comments and annotations; names stay as they are, since the op
-    table reads them."""
+    """A module without docstrings, comments and annotations, and with short names for what is local
+    to a function."""
     text = path.read_text()
     out = cache / f"{digest(text.encode() + Path(__file__).read_bytes())}.py"
     if not out.exists():
@@ -106,17 +106,28 @@ def slim(path: Path, cache: Path) -> bytes:
             remove_argument_annotations=True,
             remove_class_attribute_annotations=False,  # see _Untyped
         )
+        tree = _Untyped().visit(ast.parse(text))
         lean = python_minifier.minify(
-            ast.unparse(_Untyped().visit(ast.parse(text))),
+            ast.unparse(tree),
             remove_literal_statements=True,
             remove_annotations=annotations,
-            rename_locals=False,
+            preserve_locals=sorted(kept_names(tree)),
             rename_globals=False,
             hoist_literals=False,
             convert_posargs_to_args=False,
         )
         write(out, without_leftovers(lean).encode())
     return out.read_bytes()
+
+
+def kept_names(tree: ast.AST) -> set[str]:
+    """Arguments keep theirs: callers and the op table read them, and a second name would be a
+    second reference, which the package counts. So do variables of comprehensions: one called as
+    another in a comprehension around it is taken for that by CPython 3.14."""
+    args = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    loops = [node.target for node in ast.walk(tree) if isinstance(node, ast.comprehension)]
+    named = [name for target in loops for name in ast.walk(target)]
+    return args | {name.id for name in named if isinstance(name, ast.Name)}
 
 
 class _Untyped(ast.NodeTransformer):
