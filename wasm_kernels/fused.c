@@ -636,10 +636,54 @@ static int rows_at_once(const Head *h, const int32_t *body, const Place *place) 
   return 1;
 }
 
+// The fold of windows two values wide and two apart, each value of which is read once: n rows of them,
+// `at` where each begins. With a nan among them (or two infinities that add up to one) it is left to
+// `join`, since WebAssembly's max costs seven instructions on x86 where pmax is one.
+#define WINDOWS(name, PICK, FIRST, WATCH)                                                     \
+  static int windows_##name(float *d, const float *x, Walk k, const int *at, int n) {         \
+    v128_t bad = wasm_i32x4_splat(0);                                                         \
+    do {                                                                                      \
+      for (int i = 0; i < k.run; i += 4, d += 4) {                                            \
+        v128_t s = wasm_f32x4_splat(FIRST);                                                   \
+        for (int r = 0; r < n; r++) {                                                         \
+          const float *p = x + k.at + 2 * i + at[r];                                          \
+          v128_t low = wasm_v128_load(p), high = wasm_v128_load(p + 4);                       \
+          v128_t both = wasm_f32x4_add(low, high);                                            \
+          if (WATCH) bad = wasm_v128_or(bad, wasm_f32x4_ne(both, both));                      \
+          s = PICK(s, wasm_i32x4_shuffle(low, high, 0, 2, 4, 6));                             \
+          s = PICK(s, wasm_i32x4_shuffle(low, high, 1, 3, 5, 7));                             \
+        }                                                                                     \
+        wasm_v128_store(d, s);                                                                \
+      }                                                                                       \
+    } while (next(&k));                                                                       \
+    return !wasm_v128_any_true(bad);                                                          \
+  }
+WINDOWS(sum, wasm_f32x4_add, 0, 0)
+WINDOWS(max, wasm_f32x4_pmax, -INFINITY, 1)
+#define MOST_ROWS 8
+
+// Is a block nothing but such windows (of a pooling by two), and are they folded now?
+static int windows(const Head *h, const int32_t *body, const Place *place) {
+  const int32_t *w = body + 3, *reduce = body + 1 + body[2], *lanes = w + 5;
+  if (h->inner % 2 || h->inner > 2 * MOST_ROWS || h->inner > h->merge || place->n % 4) return 0;
+  if (body[1] != LOAD_OP || reduce[0] != REDUCE_OP || body[0] != body[2] + reduce[1]) return 0;
+  if (w[2] != FLOAT32 || lanes[0] < 2 || lanes[1] % 4 || lanes[2] != 2) return 0;
+  int at[MOST_ROWS], n = h->inner / 2;
+  for (int r = 0; r < n; r++) {
+    at[r] = w[4] + address(after(lanes), 2 * r);
+    if (w[4] + address(after(lanes), 2 * r + 1) != at[r] + 1) return 0;
+  }
+  float *d = (float *)home(reduce[5]), *x = (float *)place->buffers[w[1]];
+  Walk k = walk(lanes, place->start, place->n);
+  if (reduce[4] == 0) return windows_sum(d, x, k, at, n);
+  return reduce[4] == 2 && windows_max(d, x, k, at, n);
+}
+
 // A block of rows, side by side in the lanes; totals of long float sums are joined every
 // merge + 1 elements, which keeps the rounding error at that of two short sums.
 static void rows_in_lanes(const Head *h, const int32_t *reduce, int n_reduce, Place place) {
   const int32_t *body = skip(reduce + 3 * n_reduce);
+  if (n_reduce == 1 && windows(h, body, &place)) return;
   for (int k = 0; k < n_reduce; k++) {
     const Reduction *r = reductions + reduce[3 * k];
     r->fill(registers[reduce[3 * k + 1]] = home(reduce[3 * k + 1]), place.n);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import struct
@@ -611,6 +612,28 @@ def test_extremes_propagate_nan_from_anywhere(machine, rng, kind, at):
         b.store(b.reduce(kind, b.load(data, strides, level=1)), out)
         b.run(machine)
         np.testing.assert_array_equal(out, NUMPY[kind](x, 1))
+
+
+@pytest.mark.parametrize("kind", NUMPY)
+@pytest.mark.parametrize("window", [(2, 2), (1, 2), (3, 2), (5, 2), (2, 3)])
+@pytest.mark.parametrize("lines, width", [(90, 16), (1, 4), (300, 12), (40, 7)])
+@pytest.mark.parametrize("special", [False, True])
+def test_windows_two_apart(machine, rng, kind, window, lines, width, special):
+    """Those of a pooling: in the order of the window, nan and infinities where they belong."""
+    high, wide = window
+    x = rng.standard_normal((lines, high, 2 * width + wide)).astype("f4")
+    if special:
+        at = rng.random(x.shape)
+        x[at < 0.05], x[at > 0.95], x[(at > 0.4) & (at < 0.42)] = np.inf, -np.inf, np.nan
+    out, row = np.zeros((lines, width), "f4"), x.shape[2]
+    b = Builder((lines, width), window)
+    loaded = b.load(x, (high * row, 2, row, 1), level=1)
+    b.store(b.op("neg", "f", b.reduce(kind, loaded)), out)
+    b.run(machine)
+    parts = [x[:, i, j : j + 2 * width : 2] for i in range(high) for j in range(wide)]
+    f = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}[kind]
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(-out, functools.reduce(f, parts))
 
 
 @pytest.mark.parametrize("rows, columns", [(64, 1028), (67, 515), (3, 2048)])

@@ -95,7 +95,9 @@ async def test_what_fails_changes_nothing(gpu: Any, monkeypatch: pytest.MonkeyPa
     plans = gpu.plans
     with pytest.raises(ValueError, match="in the function"):
         await torch.tune(fails)
-    monkeypatch.setattr(variants, "MORE", ("direct 0 0 0", "tiled 0 1"))  # of which no kernel can be made
+    monkeypatch.setattr(
+        variants, "MORE", ("direct 0 0 0", "tiled 0 1")
+    )  # of which no kernel can be made
     with pytest.raises(ZeroDivisionError):
         await torch.tune(lambda: x @ x)
     assert torch.tune.results() == [] and gpu.plans is plans and "run" not in vars(gpu)
