@@ -95,9 +95,8 @@ async def test_what_fails_changes_nothing(gpu: Any, monkeypatch: pytest.MonkeyPa
     plans = gpu.plans
     with pytest.raises(ValueError, match="in the function"):
         await torch.tune(fails)
-    monkeypatch.setattr(
-        variants, "MORE", ("direct 0 0 0", "tiled 0 1")
-    )  # of which no kernel can be made
+    impossible = ("direct 0 0 0", "tiled 0 1")
+    monkeypatch.setattr(variants, "MORE", impossible)
     with pytest.raises(ZeroDivisionError):
         await torch.tune(lambda: x @ x)
     assert torch.tune.results() == [] and gpu.plans is plans and "run" not in vars(gpu)
