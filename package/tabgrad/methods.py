@@ -40,9 +40,9 @@ diag_embed unfold
 as_strided clone contiguous flip fliplr flipud rot90 roll tril triu
 """
 _REDUCTION = """
-sum nansum prod mean nanmean var std amax amin aminmax argmax argmin max min median any all
-count_nonzero equal allclose logsumexp softmax log_softmax norm dist cumsum cumprod cummax cummin
-logcumsumexp trace
+sum sum_to_size nansum prod mean nanmean var std amax amin aminmax argmax argmin max min median
+any all count_nonzero equal allclose logsumexp softmax log_softmax norm dist cumsum cumprod cummax
+cummin logcumsumexp trace
 """
 _LINALG = """
 mm bmm matmul mv dot inner outer ger addmm addmv addr baddbmm matrix_power cross kron

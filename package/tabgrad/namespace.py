@@ -79,7 +79,7 @@ _NAMES = {
 def _export() -> None:
     for module, names in _NAMES.items():
         for name in (names + " " + _MORE[module]).split():
-            if name in ("view_as", "reshape_as", "expand_as", "where_", "new_zeros"):
+            if name in ("view_as", "reshape_as", "expand_as", "sum_to_size", "where_"):
                 continue
             f = getattr(module, name)
             globals()[name] = f if name in _NO_OUT else with_out(f)

@@ -14,6 +14,7 @@ from ..ops.row import Row
 from ..promotion import title
 from ..shape import Shape, numel, wrap_dim, wrap_dims
 from ..tensor import Tensor
+from .movement import _ints
 
 
 def label(y: Tensor, name: str) -> Tensor:
@@ -40,6 +41,22 @@ def sum(
     if input.requires_grad and y._grad_fn is not None:
         label(y, "SumBackward0" if dim is None else "SumBackward1")
     return y if y.dtype is out else y.to(out)
+
+
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """Summed down to a shape that expands to this one's, as the gradient of an expanded tensor is;
+    the tensor itself if it has that shape."""
+    if not size:
+        raise TypeError('sum_to_size() missing 1 required positional arguments: "size"')
+    want, shape = _ints(size), input._shape
+    pad = len(shape) - len(want)
+    if pad < 0 or {*zip(want, shape[pad:], strict=True)} - {(n, m) for m in shape for n in (1, m)}:
+        raise RuntimeError(f"size {{{list(want)}}} is not expandable to size {{{list(shape)}}}.")
+    dims = (*range(pad), *[pad + d for d, n in enumerate(want) if n != shape[pad + d]])
+    if not dims:
+        return input
+    y = sum(input, dims, True) if want else sum(input)
+    return y.view(want) if pad and want else y
 
 
 def nansum(
