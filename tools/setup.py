@@ -141,8 +141,12 @@ def setup_browser() -> None:
 
 
 def setup_firefox() -> None:
+    """Its WebGPU needs a Vulkan driver, which the suite asks for where "auto" places work."""
     if not find_firefox():
         apt_install("firefox-esr")
+    drivers = Path("/usr/share/vulkan/icd.d")
+    if not ("VK_ICD_FILENAMES" in os.environ or [*drivers.glob("*.json")]):
+        apt_install("mesa-vulkan-drivers")
 
 
 # name → (function, the inputs whose change makes it run again, what it leaves behind);

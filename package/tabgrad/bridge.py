@@ -278,9 +278,9 @@ class Handle:
         self._coming = True  # perhaps
         return int(self._doors.setThreads(count))
 
-    def close(self) -> None:
-        """Gives the device up."""
-        self._doors.close()
+    def close(self) -> Any:
+        """Gives the device up; of a GPU, a promise of the browser's word that it is lost."""
+        return self._doors.close()
 
 
 def open_wasm() -> Handle:

@@ -203,6 +203,6 @@ export async function open(options = {}) {
     timings: clock.timings,
     /** @param {string} text for later visits with this adapter: their `info.kept` */
     keep: (text) => keep(info.identity, text),
-    close: () => device.destroy(),
+    close: () => (device.destroy(), device.lost),
   };
 }

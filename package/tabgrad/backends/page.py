@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from asyncio import sleep
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from os import fspath
@@ -141,9 +140,9 @@ class PageDevice(Device):
     def lose(self) -> None:
         if self.copies is None:
             super().lose()
-        self.handle.close()
+        told = self.handle.close()
         if bridge.can_wait():
-            bridge.wait(sleep(0.05))  # the browser tells of the loss a moment later
+            bridge.wait(told)
 
     def check_dtype(self, dtype: DType) -> None:
         if dtype is float64 and not self.caps.wide:
