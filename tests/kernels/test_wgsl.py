@@ -409,7 +409,7 @@ def test_variant(
         return [variant] if tried[-1] else able
 
     monkeypatch.setattr(variants, "candidates", forced)
-    more = {} if variants.fits(variant, wgsl.Limits()) else {"memory": 1 << 15}
+    more = {} if variants.has_room(variant, wgsl.Limits()) else {"memory": 1 << 15}
     run_program(program, variant.startswith("direct"), tmp_path, monkeypatch, **more)
     assert sum(tried) > 3
 

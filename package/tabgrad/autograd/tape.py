@@ -296,12 +296,12 @@ def _kept(row: Row, xs: Sequence[Any], out: Tensor, name: str) -> Any:
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undoes broadcasting: sums a gradient down to the shape of its input."""
-    dims = _broadcast_dims(g._shape, shape)
+    dims = broadcast_dims(g._shape, shape)
     return (g.sum(dims, keepdim=True) if dims else g).reshape(shape)
 
 
 @functools.lru_cache(4096)
-def _broadcast_dims(shape: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast_dims(shape: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(shape) - len(source)
     added = range(extra)
     return (*added, *[i + extra for i, n in enumerate(source) if n == 1 != shape[i + extra]])

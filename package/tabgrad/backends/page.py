@@ -314,14 +314,14 @@ def _rules(kind: str, handle: bridge.Handle) -> tuple[Any, Callable[[Any], Any],
 
     info, most = handle.info, handle.info["limits"]
     limits = Limits(
-        int(most["maxStorageBuffersPerShaderStage"]),
-        bool(info["software"]),
-        bool(info["quads"]),
-        bool(info["subgroups"]),
-        int(info["matrices"]),
-        "shader-f16" in info["features"] and not info["quads"],
-        int(most["maxComputeWorkgroupStorageSize"]),
-        variants.read(info["kept"]),
+        max_storage_buffers=int(most["maxStorageBuffersPerShaderStage"]),
+        software=bool(info["software"]),
+        quads=bool(info["quads"]),
+        subgroups=bool(info["subgroups"]),
+        matrices=int(info["matrices"]),
+        halves="shader-f16" in info["features"] and not info["quads"],
+        memory=int(most["maxComputeWorkgroupStorageSize"]),
+        tuned=variants.read(info["kept"]),
     )
     return webgpu.caps(limits), lambda step: webgpu.lower(step, limits), limits
 

@@ -94,11 +94,11 @@ def candidates(s: Shape, limits: Limits) -> list[str]:
         kernels.append("matrices")
     return [
         first,
-        *[v for v in known() if v.split()[0] in kernels and v != first and fits(v, limits)],
+        *[v for v in known() if v.split()[0] in kernels and v != first and has_room(v, limits)],
     ]
 
 
-def fits(variant: str, limits: Limits) -> bool:
+def has_room(variant: str, limits: Limits) -> bool:
     """Is there workgroup memory for it?"""
     kernel, *sizes = variant.split()
     return kernel != "tiled" or 128 * math.prod(map(int, sizes)) <= limits.memory

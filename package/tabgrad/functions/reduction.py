@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import autograd
 from .. import dtypes as dt
+from ..autograd.tape import broadcast_dims
 from ..dtypes import DType
 from ..graph import Node, cast, compare, const, elementwise, iota
 from ..ops import functional as ops
@@ -52,7 +53,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     pad = len(shape) - len(want)
     if pad < 0 or {*zip(want, shape[pad:], strict=True)} - {(n, m) for m in shape for n in (1, m)}:
         raise RuntimeError(f"size {{{list(want)}}} is not expandable to size {{{list(shape)}}}.")
-    dims = (*range(pad), *[pad + d for d, n in enumerate(want) if n != shape[pad + d]])
+    dims = broadcast_dims(shape, want)
     if not dims:
         return input
     y = sum(input, dims, True) if want else sum(input)
